@@ -1,0 +1,1 @@
+"""What the Kubernetes objects mean: requests, issuers, conditions, durations. Pure: no clock, no network."""

@@ -1,0 +1,84 @@
+"""Conditions: the list keyed by `type` that tells the state of a Kubernetes object.
+
+`lastTransitionTime` moves only when `status` changes (Kubernetes API conventions, "Typical status properties"), and
+conditions of other writers are kept as they are, because one merge patch replaces the whole list.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+
+from issuer.api.meta import format_time, parse_time
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+Status = Literal["True", "False", "Unknown"]
+
+TRUE: Status = "True"
+FALSE: Status = "False"
+UNKNOWN: Status = "Unknown"
+
+READY = "Ready"
+
+
+class Condition(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+    """One condition, of a certificate request or of an issuer."""
+
+    type: str
+    status: str
+    reason: str = ""
+    message: str = ""
+    last_transition_time: str | None = None
+    observed_generation: int | None = None
+
+    @property
+    def since(self) -> datetime | None:
+        """When the status last changed, if the writer said so."""
+        return parse_time(self.last_transition_time)
+
+
+def find(conditions: Sequence[Condition], type_: str) -> Condition | None:
+    """The condition of that type, or None."""
+    return next((condition for condition in conditions if condition.type == type_), None)
+
+
+def is_true(conditions: Sequence[Condition], type_: str) -> bool:
+    """Whether there is a condition of that type and its status is True."""
+    condition = find(conditions, type_)
+    return condition is not None and condition.status == TRUE
+
+
+def upsert(conditions: Sequence[Condition], new: Condition, now: datetime) -> tuple[Condition, ...]:
+    """The list with `new` in the place of the one of its type, or at the end.
+
+    `lastTransitionTime` is `now` if the status changes, and stays what it was otherwise.
+    """
+    old = find(conditions, new.type)
+    stays = old is not None and old.status == new.status and old.last_transition_time
+    stamped = msgspec.structs.replace(
+        new, last_transition_time=old.last_transition_time if old and stays else format_time(now)
+    )
+    if old is None:
+        return (*conditions, stamped)
+    return tuple(stamped if condition is old else condition for condition in conditions)
+
+
+def same_meaning(left: Condition | None, right: Condition) -> bool:
+    """Whether two conditions say the same, apart from when."""
+    return left is not None and (
+        left.type,
+        left.status,
+        left.reason,
+        left.message,
+        left.observed_generation,
+    ) == (
+        right.type,
+        right.status,
+        right.reason,
+        right.message,
+        right.observed_generation,
+    )

@@ -1,0 +1,220 @@
+"""CDNIssuer and CDNClusterIssuer: the specification a user writes and the status we write.
+
+These structs are the one source of the CRDs: `issuer.api.crd` turns them, with the descriptions, defaults and bounds
+given here, into the OpenAPI schema, and `issuer.api.spec` reads objects with them. What is particular to one kind of
+authority (`cloudflare`, `ca`) is declared in that authority's own module and joined in through the registry, so this
+module does not change when a kind is added.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, Literal
+
+import msgspec
+from msgspec import Meta, Struct, field
+
+from issuer.api import condition
+from issuer.api.condition import Condition
+from issuer.api.duration import Duration
+from issuer.api.meta import ObjectMeta
+
+GROUP: Final = "cdn-issuer.io"
+VERSION: Final = "v1alpha1"
+ISSUER_KIND: Final = "CDNIssuer"
+CLUSTER_ISSUER_KIND: Final = "CDNClusterIssuer"
+PLURALS: Final = {ISSUER_KIND: "cdnissuers", CLUSTER_ISSUER_KIND: "cdnclusterissuers"}
+
+MAX_AUTHORITIES: Final = 8
+NAME_PATTERN: Final = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
+
+FailoverCause = Literal["Unavailable", "RateLimited", "Unauthorized", "Rejected"]
+State = Literal["Available", "Degraded", "Open", "Unauthorized", "Unknown"]
+
+
+def bounds(minimum: str, maximum: str, description: str) -> Meta:
+    """The description and the bounds of a duration field; `issuer.api.crd` turns them into a CEL rule."""
+    return Meta(description=description, extra={"minimum": minimum, "maximum": maximum})
+
+
+SecretName = Annotated[str, Meta(description="Name of the Secret.", min_length=1, max_length=253)]
+
+
+class SecretReference(Struct, frozen=True, forbid_unknown_fields=True):
+    """Names a Secret, in the issuer's namespace or, for a CDNClusterIssuer, in the cluster resource namespace."""
+
+    name: SecretName
+
+
+class SecretKeyReference(Struct, frozen=True, forbid_unknown_fields=True):
+    """Names one key of a Secret."""
+
+    name: SecretName
+    key: Annotated[str, Meta(description="Key within the Secret.", min_length=1, max_length=253)]
+
+
+class Timeouts(Struct, frozen=True, forbid_unknown_fields=True):
+    """How long a call to this authority may take."""
+
+    connect: Annotated[
+        Duration, bounds("100ms", "1m", "Longest wait for a connection, including the TLS handshake.")
+    ] = Duration("5s")
+    read: Annotated[
+        Duration,
+        bounds("100ms", "10m", "Longest silence while waiting for the answer. Many names take long to sign."),
+    ] = Duration("60s")
+    attempt: Annotated[Duration, bounds("100ms", "10m", "Longest time for one attempt as a whole.")] = Duration("60s")
+    turn: Annotated[Duration, bounds("100ms", "1h", "Longest time for all attempts of one go at this authority.")] = (
+        Duration("2m")
+    )
+
+
+class Retry(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
+    """How often and how fast an attempt is repeated within a turn, with full jitter."""
+
+    attempts: Annotated[int, Meta(description="Attempts in one turn, the first included.", ge=1, le=10)] = 3
+    min_backoff: Annotated[Duration, bounds("1ms", "1m", "Upper bound of the first wait between attempts.")] = Duration(
+        "500ms"
+    )
+    max_backoff: Annotated[Duration, bounds("1ms", "10m", "Upper bound of any wait between attempts.")] = Duration(
+        "20s"
+    )
+
+
+class CircuitBreaker(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
+    """When this authority counts as down, and how long it is left alone then."""
+
+    consecutive_failures: Annotated[
+        int,
+        Meta(
+            description="Failures in a row (timeouts, connection errors, 5xx) that open it.",
+            ge=1,
+            le=100,
+        ),
+    ] = 3
+    open_for: Annotated[
+        Duration,
+        bounds(
+            "100ms",
+            "1h",
+            "How long nothing is sent after the breaker opens; doubled after each failed probe.",
+        ),
+    ] = Duration("30s")
+    max_open_for: Annotated[Duration, bounds("100ms", "6h", "Longest time between two probes.")] = Duration("5m")
+
+
+class Limits(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
+    """How much is asked of this authority, over all issuers that use the same endpoint and credential."""
+
+    requests_per_second: Annotated[float, Meta(description="Sustained calls a second.", ge=0.01, le=10000)] = 4.0
+    burst: Annotated[int, Meta(description="Calls that may go out at once after a quiet time.", ge=1, le=10000)] = 8
+    in_flight: Annotated[int, Meta(description="Calls that may be under way at the same time.", ge=1, le=1000)] = 10
+
+
+class AuthorityCommon(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, rename="camel"):
+    """The fields that every kind of authority has."""
+
+    name: Annotated[
+        str,
+        Meta(
+            description="Name of this authority, unique in the list; shown in conditions, events and metrics.",
+            min_length=1,
+            max_length=63,
+            pattern=NAME_PATTERN,
+        ),
+    ]
+    timeouts: Annotated[Timeouts, Meta(description="How long a call may take.")] = Timeouts()
+    retry: Annotated[Retry, Meta(description="How an attempt is repeated.")] = Retry()
+    circuit_breaker: Annotated[CircuitBreaker, Meta(description="When this authority counts as down.")] = (
+        CircuitBreaker()
+    )
+    limits: Annotated[
+        Limits,
+        Meta(description="How much is asked of this endpoint and credential, over all issuers that share them."),
+    ] = Limits()
+    ca_bundle: Annotated[
+        str,
+        Meta(
+            description="Root certificates of this authority, as PEM or base64 of PEM. They become `ca.crt`, "
+            "and what it signs must chain up to one of them.",
+            max_length=262144,
+        ),
+    ] = ""
+    ca_bundle_secret_ref: Annotated[
+        SecretKeyReference | None,
+        Meta(description="The root certificates, from a Secret. Not together with caBundle."),
+    ] = None
+
+
+class Failover(Struct, frozen=True, forbid_unknown_fields=True):
+    """When the next authority is asked."""
+
+    on: Annotated[
+        tuple[FailoverCause, ...],
+        Meta(description="Failures of an authority after which the next one is asked.", max_length=4),
+    ] = ("Unavailable", "RateLimited", "Unauthorized")
+
+
+class SpecCommon(Struct, frozen=True, forbid_unknown_fields=True):
+    """The fields of a specification beside its list of authorities."""
+
+    deadline: Annotated[
+        Duration,
+        bounds("1s", "720h", "Time from the approval after which a request that nobody could sign is Failed."),
+    ] = Duration("1h")
+    failover: Annotated[Failover, Meta(description="When the next authority is asked.")] = Failover()
+
+
+class AuthoritySpec(Struct, frozen=True, kw_only=True):
+    """One entry of the list: the common fields, and the configuration of its kind, not yet decoded."""
+
+    common: AuthorityCommon
+    kind: str
+    config: msgspec.Raw
+
+    @property
+    def name(self) -> str:
+        """The authority's name."""
+        return self.common.name
+
+
+class IssuerSpec(Struct, frozen=True, kw_only=True):
+    """A specification that has passed every check that needs no cluster."""
+
+    authorities: tuple[AuthoritySpec, ...]
+    deadline: Duration
+    failover: Failover
+
+
+class AuthorityStatus(Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
+    """The state of one authority as its issuer shows it."""
+
+    name: Annotated[str, Meta(description="Name of the authority in spec.authorities.")]
+    state: Annotated[State, Meta(description="Whether it can sign now.")]
+    message: Annotated[str, Meta(description="What is wrong, and what to do about it.")] = ""
+    last_success_time: Annotated[str | None, Meta(description="When it last signed.")] = None
+    last_failure_time: Annotated[str | None, Meta(description="When it last failed.")] = None
+
+
+class IssuerStatus(Struct, frozen=True, rename="camel"):
+    """What we say of an issuer."""
+
+    conditions: tuple[Condition, ...] = ()
+    authorities: tuple[AuthorityStatus, ...] = ()
+
+
+class Issuer(Struct, frozen=True):
+    """A CDNIssuer or CDNClusterIssuer. The specification stays raw, so that nonsense is a value, not a crash."""
+
+    metadata: ObjectMeta
+    spec: msgspec.Raw = field(default_factory=lambda: msgspec.Raw(b"{}"))
+    status: IssuerStatus = IssuerStatus()
+
+    @property
+    def kind(self) -> str:
+        """CDNIssuer if it has a namespace, CDNClusterIssuer if not."""
+        return ISSUER_KIND if self.metadata.namespace else CLUSTER_ISSUER_KIND
+
+    @property
+    def ready(self) -> Condition | None:
+        """Its Ready condition."""
+        return condition.find(self.status.conditions, condition.READY)

@@ -1,0 +1,132 @@
+"""cert-manager's CertificateRequest, as far as an external issuer reads and writes it.
+
+The reasons and the meaning of `failureTime` are cert-manager's (`pkg/apis/certmanager/v1/types_certificaterequest.go`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from issuer.api import condition
+from issuer.api.condition import Condition
+from issuer.api.duration import Duration, InvalidDurationError
+from issuer.api.meta import ObjectMeta
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+GROUP: Final = "cert-manager.io"
+VERSION: Final = "v1"
+KIND: Final = "CertificateRequest"
+PLURAL: Final = "certificaterequests"
+
+APPROVED: Final = "Approved"
+DENIED: Final = "Denied"
+INVALID_REQUEST: Final = "InvalidRequest"
+
+REASON_PENDING: Final = "Pending"
+REASON_FAILED: Final = "Failed"
+REASON_ISSUED: Final = "Issued"
+REASON_DENIED: Final = "Denied"
+
+AUTHORITY_CONDITION: Final = "cdn-issuer.io/Authority"
+"""Says which authority signed, and why not an earlier one."""
+AUTHORITIES_ANNOTATION: Final = "cdn-issuer.io/authorities"
+"""Names, separated by commas, of the authorities that may sign this request."""
+CERTIFICATE_NAME_ANNOTATION: Final = "cert-manager.io/certificate-name"
+
+DEFAULT_DURATION: Final = 90 * 24 * 3600.0
+"""Seconds a certificate lives when its request says nothing (cert-manager's DefaultCertificateDuration)."""
+
+
+class IssuerRef(msgspec.Struct, frozen=True):
+    """The issuer that is asked to sign."""
+
+    name: str = ""
+    kind: str = ""
+    group: str = ""
+
+
+class RequestSpec(msgspec.Struct, frozen=True, rename={"is_ca": "isCA", "issuer_ref": "issuerRef"}):
+    """What is asked for. `request` is the CSR as the API server holds it: base64 of PEM."""
+
+    issuer_ref: IssuerRef = IssuerRef()
+    request: str = ""
+    duration: str | None = None
+    is_ca: bool = False
+    usages: tuple[str, ...] = ()
+
+
+class RequestStatus(msgspec.Struct, frozen=True, rename="camel"):
+    """What has come of it."""
+
+    conditions: tuple[Condition, ...] = ()
+    certificate: str | None = None
+    failure_time: str | None = None
+
+
+class CertificateRequest(msgspec.Struct, frozen=True):
+    """One request for one certificate. Every state that outlives a call is keyed by `metadata.uid`."""
+
+    metadata: ObjectMeta
+    spec: RequestSpec = RequestSpec()
+    status: RequestStatus = RequestStatus()
+
+    @property
+    def ready(self) -> Condition | None:
+        """The Ready condition, if it was ever written."""
+        return condition.find(self.status.conditions, condition.READY)
+
+    @property
+    def is_approved(self) -> bool:
+        """Whether an approver has approved it."""
+        return condition.is_true(self.status.conditions, APPROVED)
+
+    @property
+    def is_denied(self) -> bool:
+        """Whether an approver has denied it."""
+        return condition.is_true(self.status.conditions, DENIED)
+
+    @property
+    def is_invalid(self) -> bool:
+        """Whether cert-manager has marked it as invalid."""
+        return condition.is_true(self.status.conditions, INVALID_REQUEST)
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether it has reached its end; then nothing is written to it again.
+
+        Ready=False with reason Failed or Denied is an end, and so is Ready=True.
+        """
+        ready = self.ready
+        return ready is not None and (ready.status == condition.TRUE or ready.reason in (REASON_FAILED, REASON_DENIED))
+
+    @property
+    def approved_at(self) -> datetime | None:
+        """When it was approved; when it was created, if the approver gave no time."""
+        approved = condition.find(self.status.conditions, APPROVED)
+        if approved is None or approved.status != condition.TRUE:
+            return None
+        return approved.since or self.metadata.created
+
+    @property
+    def duration_seconds(self) -> float:
+        """How long the certificate should live, in seconds; cert-manager's default if not said or not readable."""
+        try:
+            return Duration(self.spec.duration).seconds if self.spec.duration else DEFAULT_DURATION
+        except InvalidDurationError:
+            return DEFAULT_DURATION
+
+    def lean(self) -> CertificateRequest:
+        """The same request as it is kept in memory: a finished one keeps neither CSR nor certificate."""
+        status = self.status
+        if status.certificate:
+            status = msgspec.structs.replace(status, certificate=None)
+        spec = self.spec
+        if self.is_finished and spec.request:
+            spec = msgspec.structs.replace(spec, request="")
+        if status is self.status and spec is self.spec:
+            return self
+        return msgspec.structs.replace(self, spec=spec, status=status)

@@ -1,0 +1,43 @@
+"""The kinds of authority there are. A new kind is one module and one line here (docs/authorities.md)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, Protocol
+
+from issuer.authorities import ca, cloudflare
+
+if TYPE_CHECKING:
+    import msgspec
+
+    from issuer.api.issuer import AuthoritySpec
+    from issuer.authorities.base import Authority, AuthorityContext
+
+
+class Kind(Protocol):
+    """What a module of an authority offers: a docstring on `Config` for the CRD, and a way to build one."""
+
+    Config: type[msgspec.Struct]
+
+    @staticmethod
+    def build(spec: AuthoritySpec, context: AuthorityContext) -> Authority:
+        """Make the authority from its specification.
+
+        Raises:
+            InvalidSpecError: its configuration is nonsense.
+        """
+        ...
+
+
+KINDS: Final[dict[str, Kind]] = {
+    "cloudflare": cloudflare,
+    "ca": ca,
+}
+
+
+def build(spec: AuthoritySpec, context: AuthorityContext) -> Authority:
+    """Make the authority that one entry of an issuer's list describes.
+
+    Raises:
+        InvalidSpecError: its configuration is nonsense.
+    """
+    return KINDS[spec.kind].build(spec, context)

@@ -1,0 +1,1 @@
+"""Kubernetes machinery that knows nothing of certificates: client, informer, queue, leader election, events."""

@@ -1,0 +1,1 @@
+"""What is seen from outside: metrics, logging, and the server for health and metrics."""

@@ -1,0 +1,1 @@
+"""The failover engine: time budget, retry, circuit breaker, limits, order of authorities."""
