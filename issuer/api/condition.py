@@ -6,9 +6,10 @@ conditions of other writers are kept as they are, because one merge patch replac
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
+from msgspec import Meta
 
 from issuer.api.meta import format_time, parse_time
 
@@ -28,12 +29,12 @@ READY = "Ready"
 class Condition(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     """One condition, of a certificate request or of an issuer."""
 
-    type: str
-    status: str
-    reason: str = ""
-    message: str = ""
-    last_transition_time: str | None = None
-    observed_generation: int | None = None
+    type: Annotated[str, Meta(description="What the condition is about.")]
+    status: Annotated[str, Meta(description="True, False or Unknown.")]
+    reason: Annotated[str, Meta(description="Why, in one word.")] = ""
+    message: Annotated[str, Meta(description="Why, and what to do about it.")] = ""
+    last_transition_time: Annotated[str | None, Meta(description="When the status last changed.")] = None
+    observed_generation: Annotated[int | None, Meta(description="Generation of the object that this is about.")] = None
 
     @property
     def since(self) -> datetime | None:

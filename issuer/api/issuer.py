@@ -198,8 +198,11 @@ class AuthorityStatus(Struct, frozen=True, rename="camel", omit_defaults=True, k
 class IssuerStatus(Struct, frozen=True, rename="camel"):
     """What we say of an issuer."""
 
-    conditions: tuple[Condition, ...] = ()
-    authorities: tuple[AuthorityStatus, ...] = ()
+    conditions: Annotated[tuple[Condition, ...], Meta(description="The Ready condition.")] = ()
+    active: Annotated[str, Meta(description="The first authority that can sign now; empty if none can.")] = ""
+    authorities: Annotated[
+        tuple[AuthorityStatus, ...], Meta(description="The state of each authority.", max_length=MAX_AUTHORITIES)
+    ] = ()
 
 
 class Issuer(Struct, frozen=True):

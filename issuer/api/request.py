@@ -130,3 +130,14 @@ class CertificateRequest(msgspec.Struct, frozen=True):
         if status is self.status and spec is self.spec:
             return self
         return msgspec.structs.replace(self, spec=spec, status=status)
+
+
+def signer_message(authority: str, passed_over: str = "") -> str:
+    """The message of the condition `cdn-issuer.io/Authority`; `signer_of` reads the name back."""
+    return f"{authority} signed" + (f"; before it, {passed_over}" if passed_over else "")
+
+
+def signer_of(request: CertificateRequest) -> str | None:
+    """The name of the authority that signed a request, or None if none has."""
+    told = condition.find(request.status.conditions, AUTHORITY_CONDITION)
+    return told.message.partition(" ")[0] if told is not None and told.status == condition.TRUE else None

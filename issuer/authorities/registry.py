@@ -19,7 +19,12 @@ class Kind(Protocol):
     Config: type[msgspec.Struct]
 
     @staticmethod
-    def build(spec: AuthoritySpec, context: AuthorityContext) -> Authority:
+    def configs() -> dict[str, type[msgspec.Struct]]:
+    """The configuration of each kind, for the CRDs."""
+    return {name: kind.Config for name, kind in KINDS.items()}
+
+
+def build(spec: AuthoritySpec, context: AuthorityContext) -> Authority:
         """Make the authority from its specification.
 
         Raises:
@@ -32,6 +37,11 @@ KINDS: Final[dict[str, Kind]] = {
     "cloudflare": cloudflare,
     "ca": ca,
 }
+
+
+def configs() -> dict[str, type[msgspec.Struct]]:
+    """The configuration of each kind, for the CRDs."""
+    return {name: kind.Config for name, kind in KINDS.items()}
 
 
 def build(spec: AuthoritySpec, context: AuthorityContext) -> Authority:

@@ -1,0 +1,141 @@
+"""What is measured: the controller as its own process, against a cluster and a CDN in this one.
+
+The controller is started by `cdn-issuer run`, so its memory and its speed are its own. The sandbox around it shares the
+other core; what it costs is part of every figure here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import statistics
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import psutil
+
+from issuer.api import crd
+from issuer.authorities import registry
+from issuer.cli.stage import NAMESPACE, TOKEN
+from issuer.sandbox import objects
+from issuer.sandbox.cdn import MockCDN
+from issuer.sandbox.cluster import Cluster
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+WIDE = {"requestsPerSecond": 10000, "burst": 10000, "inFlight": 100}
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What one measurement came to; seconds, from the first creation."""
+
+    requests: int
+    total: float
+    latencies: list[float] = field(default_factory=list)
+
+    @property
+    def rate(self) -> float:
+        """Requests a second that reached their end."""
+        return self.requests / self.total
+
+    def quantile(self, share: float) -> float:
+        """Seconds from a request's creation to its end, for that share of them."""
+        return statistics.quantiles(self.latencies, n=100, method="inclusive")[round(share * 100) - 1]
+
+
+class Rig:
+    """The sandbox, and the controller beside it."""
+
+    def __init__(self) -> None:
+        self.cluster = Cluster(approve=True)
+        self.cdn = MockCDN(tokens=[TOKEN], rate_limit=None)
+        self._directory = tempfile.TemporaryDirectory(prefix="cdn-issuer-bench-")
+        self._process: asyncio.subprocess.Process | None = None
+        self._csr = objects.signing_request(["www.example.com"])
+
+    async def __aenter__(self) -> Self:
+        await self.cluster.start()
+        await self.cdn.start()
+        for document in crd.definitions(registry.configs()):
+            await self.cluster.apply(document)
+        await self.cluster.apply(objects.secret("cloudflare", NAMESPACE, {"token": TOKEN.encode()}))
+        await self.cluster.apply(objects.ca_secret("backup-ca", NAMESPACE))
+        (Path(self._directory.name) / "kubeconfig").write_text(self.cluster.kubeconfig())
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.stop_controller()
+        await self.cdn.stop()
+        await self.cluster.stop()
+        self._directory.cleanup()
+
+    async def issuer(self, name: str, *authorities: objects.Manifest) -> None:
+        """Apply an issuer."""
+        await self.cluster.apply(objects.issuer(name, authorities, namespace=NAMESPACE, deadline="1h"))
+
+    def edge(self, **fields: Any) -> objects.Manifest:
+        """The CDN as an authority, with limits so wide that they do not limit."""
+        return {
+            "name": "edge",
+            "cloudflare": {
+                "apiTokenSecretRef": {"name": "cloudflare", "key": "token"},
+                "endpoint": self.cdn.endpoint,
+            },
+            "caBundle": self.cdn.roots_pem,
+            "limits": WIDE,
+            **fields,
+        }
+
+    @staticmethod
+    def backup() -> objects.Manifest:
+        """The in-process CA as an authority."""
+        return {"name": "backup", "ca": {"secretRef": {"name": "backup-ca"}}, "limits": WIDE}
+
+    async def start_controller(self) -> float:
+        """Start `cdn-issuer run`; the time it was started, by `time.monotonic`."""
+        kubeconfig = str(Path(self._directory.name) / "kubeconfig")
+        flags = ["--kubeconfig", kubeconfig, "--no-leader-elect", "--allow-insecure-endpoints", "--log-level", "error"]
+        listen = ["--listen", "127.0.0.1:0"]
+        started = time.monotonic()
+        self._process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "issuer.cli.main", "run", *flags, *listen
+        )
+        return started
+
+    async def stop_controller(self) -> None:
+        """End it as Kubernetes does."""
+        if self._process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.terminate()
+            await self._process.wait()
+            self._process = None
+
+    def memory(self) -> float:
+        """Resident megabytes of the controller."""
+        assert self._process is not None
+        return float(psutil.Process(self._process.pid).memory_info().rss) / 1e6
+
+    async def ask(self, prefix: str, count: int, issuer: str) -> list[str]:
+        """Create so many requests at once; their names."""
+        names = [f"{prefix}-{number}" for number in range(count)]
+        for name in names:
+            await self.cluster.apply(
+                objects.certificate_request(name, self._csr, namespace=NAMESPACE, issuer=issuer)
+            )
+        return names
+
+    def ends(self, prefix: str) -> dict[str, float]:
+        """When each request of a prefix got its last status, by `time.monotonic`."""
+        ends = {}
+        for write in self.cluster.writes:
+            if write.path.endswith("/status") and f"/{prefix}-" in write.path:
+                ends[write.path.rsplit("/", 2)[1]] = write.time
+        return ends

@@ -1,0 +1,110 @@
+"""`cdn-issuer demo`: the incident, played on the sandbox with the real controller."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from issuer.cli.incident import Incident, Phase
+from issuer.cli.stage import Stage
+from issuer.observe import logs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_COLOURS = {"Available": "green", "Degraded": "yellow", "Open": "red", "Unauthorized": "red", "Unknown": "dim"}
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object at the end and nothing else.")
+@click.option("--serve", is_flag=True, help="Stay up afterwards and print a KUBECONFIG line for kubectl.")
+@click.option("--verbose", is_flag=True, help="Show the controller's log.")
+def demo(*, as_json: bool, serve: bool, verbose: bool) -> None:
+    r"""Play an outage of the CDN provider against an embedded Kubernetes API; takes under a minute.
+
+    \b
+    Exit code 1 if any request did not end, or was signed twice.
+    """
+    logs.configure("console", "info" if verbose else "critical")
+    sys.exit(asyncio.run(_play(as_json=as_json, serve=serve, live=not verbose)))
+
+
+async def _play(*, as_json: bool, serve: bool, live: bool) -> int:
+    console = Console(stderr=as_json)
+    async with Stage() as stage:
+        incident = Incident(stage)
+        if live and console.is_terminal and not as_json:
+            with Live(get_renderable=lambda: _view(incident), console=console, refresh_per_second=8, transient=True):
+                await incident.play()
+        else:
+            await incident.play(None if as_json else _line(console))
+        summary = incident.summary()
+        if as_json:
+            print(json.dumps(summary))  # noqa: T201 - the answer of the command
+        else:
+            console.print(_table(incident.phases))
+            console.print(_verdict(summary))
+        if serve:
+            await _serve(stage, console)
+    return 0 if incident.ended_well(summary) else 1
+
+
+async def _serve(stage: Stage, console: Console) -> None:
+    with tempfile.TemporaryDirectory(prefix="cdn-issuer-") as directory:
+        kubeconfig = Path(directory) / "kubeconfig"
+        kubeconfig.write_text(stage.cluster.kubeconfig())
+        console.print(f"export KUBECONFIG={kubeconfig}", soft_wrap=True, highlight=False)
+        console.print(
+            "  kubectl -n demo get cdnissuers,certificaterequests     (Ctrl-C ends the sandbox)", highlight=False
+        )
+        stop = asyncio.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        await stop.wait()
+
+
+def _line(console: Console) -> Callable[[Phase], None]:
+    def told(phase: Phase) -> None:
+        console.print(f"{phase.seconds:5.1f} s  {phase.title}: {phase.story}", highlight=False)
+
+    return told
+
+
+def _view(incident: Incident) -> Group:
+    """What is seen while it plays: the phases so far, the authorities, the counts."""
+    authorities = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    for name, state, message in incident.authorities():
+        authorities.add_row(name, Text(state, style=_COLOURS.get(state, "")), Text(message[:90], style="dim"))
+    counts = incident.counts()
+    told = "   ".join(f"{name} {count}" for name, count in counts.items())
+    return Group(_table(incident.phases, running=True), Text(""), authorities, Text(""), Text(told))
+
+
+def _table(phases: list[Phase], *, running: bool = False) -> Table:
+    table = Table(title="cdn-issuer: the incident", title_justify="left", expand=False)
+    for title in ("phase", "requests", "signed by", "failed", "seconds", "what happened"):
+        table.add_column(title, justify="right" if title in ("requests", "failed", "seconds") else "left")
+    for phase in phases:
+        signed = ", ".join(f"{name} {count}" for name, count in sorted(phase.by_authority.items())) or "-"
+        story = phase.story or ("…" if running else "")
+        table.add_row(phase.title, str(phase.requests), signed, str(phase.failed), f"{phase.seconds:.1f}", story)
+    return table
+
+
+def _verdict(summary: dict[str, Any]) -> Text:
+    text = (
+        f"{summary['requests']} requests: {summary['issued']} issued, {summary['failed']} failed as they should, "
+        f"{summary['pending']} pending, {summary['duplicates']} signed twice"
+    )
+    return Text(text, style="bold green" if not summary["pending"] and not summary["duplicates"] else "bold red")

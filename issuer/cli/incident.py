@@ -1,0 +1,224 @@
+"""The incident as a play in six phases, and what is counted of it.
+
+Each phase creates requests, waits for their end, and says in one sentence what happened. The timeouts of the demo's
+issuers are short, so that an outage which took hours in real life takes seconds; everything else is as in a cluster.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from issuer.api.request import signer_of
+from issuer.cli.stage import NAMESPACE, TOKEN
+from issuer.pki.csr import parse_pem
+from issuer.sandbox import objects
+from issuer.sandbox.cdn import Token
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable
+
+    from issuer.api.request import CertificateRequest
+    from issuer.cli.stage import Stage
+
+FAST: Final = {
+    "timeouts": {"connect": "1s", "read": "1500ms", "attempt": "1500ms", "turn": "5s"},
+    "retry": {"attempts": 3, "minBackoff": "50ms", "maxBackoff": "500ms"},
+    "circuitBreaker": {"consecutiveFailures": 3, "openFor": "2s", "maxOpenFor": "4s"},
+    "limits": {"requestsPerSecond": 200, "burst": 100, "inFlight": 20},
+}
+SECOND_TOKEN: Final = "another-sandbox-token"  # noqa: S105 - the mock's
+DEADLINE: Final = 6.0
+"""Seconds after which the requests of the phase with two dead authorities have to be Failed."""
+PATIENCE: Final = 25.0
+"""Seconds that one phase may take."""
+
+
+@dataclass(slots=True)
+class Phase:
+    """One phase and what came of it."""
+
+    title: str
+    requests: int = 0
+    by_authority: dict[str, int] = field(default_factory=dict)
+    failed: int = 0
+    pending: int = 0
+    seconds: float = 0.0
+    story: str = ""
+    ok: bool = False
+
+
+class Incident:
+    """Plays the incident on a stage."""
+
+    def __init__(self, stage: Stage) -> None:
+        self._stage = stage
+        self._csrs: dict[str, bytes] = {}
+        self.phases: list[Phase] = []
+
+    async def play(self, told: Callable[[Phase], None] | None = None) -> None:
+        """All six phases; `told` is called after each."""
+        await self._set_up()
+        for title, act in (
+            ("all well", self._all_well),
+            ("provider hangs", self._provider_hangs),
+            ("credential refused", self._credential_refused),
+            ("hostname rejected", self._hostname_rejected),
+            ("both down", self._both_down),
+            ("provider back", self._provider_back),
+        ):
+            await self._play(title, act)
+            if told:
+                told(self.phases[-1])
+
+    def counts(self) -> dict[str, int]:
+        """Requests by state, for the live view."""
+        requests = self._stage.requests().values()
+        counts = Counter(_state(request) for request in requests)
+        return {state: counts[state] for state in ("issued", "pending", "failed")}
+
+    def authorities(self) -> list[tuple[str, str, str]]:
+        """Name, state and message of each authority as the controller sees it now."""
+        return [
+            (f"{entry.id.key.name}/{health.name}", health.state, health.message)
+            for entry in self._stage.program.book.entries()
+            if entry.plan is not None
+            for health in self._stage.program.engine.states(entry.plan)
+        ]
+
+    def summary(self) -> dict[str, Any]:
+        """What `--json` prints."""
+        requests = self._stage.requests().values()
+        states = Counter(_state(request) for request in requests)
+        signers = Counter(signer for request in requests if (signer := signer_of(request)))
+        return {
+            "requests": len(requests),
+            "issued": states["issued"],
+            "failed": states["failed"],
+            "pending": states["pending"],
+            "by_authority": {"edge": signers["edge"], "backup": signers["backup"]},
+            "duplicates": self._duplicates(),
+            "phases": [asdict(phase) for phase in self.phases],
+        }
+
+    def ended_well(self, summary: dict[str, Any]) -> bool:
+        """Whether every request ended, none was signed twice, and each phase went as it should."""
+        return not summary["pending"] and not summary["duplicates"] and all(phase.ok for phase in self.phases)
+
+    async def _set_up(self) -> None:
+        stage = self._stage
+        edge, backup = stage.edge(**FAST), stage.backup()
+        await stage.apply(objects.issuer("web", [edge, backup], namespace=NAMESPACE, deadline="1h"))
+        stage.cdn.tokens[SECOND_TOKEN] = Token()
+        await stage.apply(objects.secret("cloudflare-2", NAMESPACE, {"token": SECOND_TOKEN.encode()}))
+        second = stage.edge(**FAST) | {"name": "second"}
+        second["cloudflare"] |= {"apiTokenSecretRef": {"name": "cloudflare-2", "key": "token"}}
+        await stage.apply(objects.issuer("fragile", [edge, second], namespace=NAMESPACE, deadline=f"{DEADLINE:.0f}s"))
+
+    async def _play(self, title: str, act: Callable[[Phase], Awaitable[None]]) -> None:
+        phase = Phase(title)
+        self.phases.append(phase)
+        began = time.monotonic()
+        try:
+            async with asyncio.timeout(PATIENCE):
+                await act(phase)
+        except TimeoutError:
+            phase.story = f"not over after {PATIENCE:.0f} s"
+        phase.seconds = round(time.monotonic() - began, 1)
+
+    async def _all_well(self, phase: Phase) -> None:
+        requests = await self._round(phase, "well", 20)
+        phase.ok = _signed_by(requests, "edge") == len(requests)
+        phase.story = "the provider signs"
+
+    async def _provider_hangs(self, phase: Phase) -> None:
+        self._stage.cdn.faults.set("hang")
+        first = await self._round(phase, "hang", 10)
+        began = time.monotonic()
+        later = await self._round(phase, "open", 10)
+        quick = time.monotonic() - began
+        phase.ok = _signed_by([*first, *later], "backup") == len(first) + len(later)
+        phase.story = f"three time-outs open the breaker; the next ten are signed by backup in {quick:.1f} s"
+        self._stage.cdn.faults.clear()
+        await self._recovered(phase, "mended")
+
+    async def _credential_refused(self, phase: Phase) -> None:
+        del self._stage.cdn.tokens[TOKEN]
+        requests = await self._round(phase, "refused", 5)
+        phase.ok = _signed_by(requests, "backup") == len(requests)
+        phase.story = "401 opens no breaker; backup signs, and the issuer's condition says what to do"
+        self._stage.cdn.tokens[TOKEN] = Token()
+        await self._recovered(phase, "accepted")
+
+    async def _hostname_rejected(self, phase: Phase) -> None:
+        good = self._round(phase, "zone", 4)
+        bad = self._round(phase, "elsewhere", 1, hostname="www.example.org")
+        signed, refused = await asyncio.gather(good, bad)
+        told = refused[0].ready
+        failed_at_once = told is not None and told.reason == "Failed" and "1010" in told.message
+        phase.ok = failed_at_once and _signed_by(signed, "edge") == len(signed)
+        phase.story = "one name is in no zone of the account: Failed at once, the others are signed"
+
+    async def _both_down(self, phase: Phase) -> None:
+        self._stage.cdn.faults.set("status", status=503)
+        began = time.monotonic()
+        requests = await self._round(phase, "dead", 5, issuer="fragile")
+        took = time.monotonic() - began
+        phase.ok = (
+            phase.failed == len(requests)
+            and took >= DEADLINE - 1
+            and all(request.status.failure_time for request in requests)
+        )
+        phase.story = f"Pending and retried until the deadline of {DEADLINE:.0f} s, Failed with failureTime after it"
+
+    async def _provider_back(self, phase: Phase) -> None:
+        self._stage.cdn.faults.clear()
+        await self._recovered(phase, "probe")
+        requests = await self._round(phase, "back", 10)
+        phase.ok = _signed_by(requests, "edge") == len(requests)
+        phase.story = "one probe closes the breaker; the provider signs again"
+
+    async def _recovered(self, phase: Phase, name: str) -> None:
+        """Ask for one certificate after the other until the provider signs again."""
+        for attempt in range(60):
+            requests = await self._round(phase, f"{name}-{attempt}", 1)
+            if _signed_by(requests, "edge"):
+                return
+            await asyncio.sleep(0.25)
+
+    async def _round(
+        self, phase: Phase, name: str, count: int, *, issuer: str = "web", hostname: str | None = None
+    ) -> list[CertificateRequest]:
+        """Ask for so many certificates at once and wait until each request has ended."""
+        names = [f"{name}-{number}" for number in range(count)]
+        phase.requests += count
+        for request in names:
+            self._csrs[request] = await self._stage.ask(request, issuer, hostname)
+        await self._stage.finished(names, timeout=PATIENCE)
+        ended = [self._stage.requests()[request] for request in names]
+        for signer, signed in Counter(filter(None, map(signer_of, ended))).items():
+            phase.by_authority[signer] = phase.by_authority.get(signer, 0) + signed
+        phase.failed += sum(_state(request) == "failed" for request in ended)
+        return ended
+
+    def _duplicates(self) -> int:
+        """Requests for which more than one certificate is alive, over both authorities."""
+        requests = self._stage.requests()
+        twice = 0
+        for name, csr in self._csrs.items():
+            live = len(self._stage.cdn.live(parse_pem(csr).public_key)) + (signer_of(requests[name]) == "backup")
+            twice += live > 1
+        return twice
+
+
+def _state(request: CertificateRequest) -> str:
+    if not request.is_finished:
+        return "pending"
+    return "issued" if signer_of(request) else "failed"
+
+
+def _signed_by(requests: Iterable[CertificateRequest], authority: str) -> int:
+    return sum(signer_of(request) == authority for request in requests)

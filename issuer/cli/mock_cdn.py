@@ -1,0 +1,45 @@
+"""`cdn-issuer mock-cdn`: the mock CDN API alone, to try an issuer against, with faults that can be switched on."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from pathlib import Path
+
+import click
+
+from issuer.sandbox.cdn import MockCDN
+
+
+@click.command("mock-cdn", context_settings={"show_default": True})
+@click.option("--port", type=click.IntRange(0, 65535), default=8788, help="Port on 127.0.0.1; 0 for a free one.")
+@click.option("--token", "tokens", multiple=True, default=["sandbox-token"], help="API token that is accepted.")
+@click.option("--zone", "zones", multiple=True, default=["example.com"], help="Zone of the account.")
+@click.option("--latency", type=click.FloatRange(min=0), default=0.0, help="Seconds that signing takes.")
+@click.option(
+    "--roots-file", type=click.Path(dir_okay=False, path_type=Path), default=None, help="Write the roots there."
+)
+def mock_cdn(
+    port: int, tokens: tuple[str, ...], zones: tuple[str, ...], latency: float, roots_file: Path | None
+) -> None:
+    r"""Run a mock of the CDN provider's API.
+
+    \b
+    Examples:
+      cdn-issuer mock-cdn --zone example.com --latency 0.5
+      curl -X PUT localhost:8788/admin/faults -d '[{"kind": "hang"}]'
+    """
+    cdn = MockCDN(tokens=tokens, zones=zones, latency=latency)
+    if roots_file:
+        roots_file.write_text(cdn.roots_pem)
+    asyncio.run(_serve(cdn, port))
+
+
+async def _serve(cdn: MockCDN, port: int) -> None:
+    url = await cdn.start(port)
+    click.echo(f"mock CDN at {cdn.endpoint}, faults at {url}/admin/faults; stop with Ctrl-C")
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    await stop.wait()
+    await cdn.stop()

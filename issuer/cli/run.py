@@ -1,0 +1,147 @@
+"""`cdn-issuer run`: the controller, as it runs in a cluster."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import sys
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from issuer.controllers.program import Options, Program
+from issuer.kube.client import KubeClient
+from issuer.kube.errors import KubeError, LeaseLostError
+from issuer.observe import logs
+from issuer.observe.metrics import Metrics
+from issuer.observe.server import ListenError, ObserveServer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+NAMESPACE_FILE: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+DEFAULT_NAMESPACE: Final = "cdn-issuer-system"
+_SECONDS: Final = click.FloatRange(min=0.1)
+
+_log = logs.get_logger(__name__)
+
+
+def own_namespace() -> str:
+    """The namespace this pod runs in; `cdn-issuer-system` outside a cluster."""
+    with contextlib.suppress(OSError):
+        return NAMESPACE_FILE.read_text().strip() or DEFAULT_NAMESPACE
+    return DEFAULT_NAMESPACE
+
+
+@click.command(context_settings={"show_default": True})
+@click.option(
+    "--kubeconfig", type=click.Path(), default=None, help="Kubeconfig file; without it, the pod's own account."
+)
+@click.option("--context", default=None, help="Context of the kubeconfig.")
+@click.option("--namespace", "-n", "namespaces", multiple=True, help="Serve this namespace only; may be repeated.")
+@click.option(
+    "--cluster-issuers/--no-cluster-issuers", default=True, help="Serve CDNClusterIssuers (needs cluster-wide rights)."
+)
+@click.option(
+    "--cluster-resource-namespace",
+    default=own_namespace,
+    show_default="the pod's namespace",
+    help="Where the Secrets of CDNClusterIssuers are.",
+)
+@click.option("--leader-elect/--no-leader-elect", default=True, help="Work only while holding the Lease.")
+@click.option(
+    "--lease-namespace", default=own_namespace, show_default="the pod's namespace", help="Namespace of the Lease."
+)
+@click.option("--lease-name", default="cdn-issuer", help="Name of the Lease.")
+@click.option("--lease-duration", type=_SECONDS, default=15.0, help="Seconds until a silent leader is replaced.")
+@click.option(
+    "--renew-deadline", type=_SECONDS, default=10.0, help="Seconds until a leader that cannot renew gives up."
+)
+@click.option("--retry-period", type=_SECONDS, default=2.0, help="Seconds between two tries to get or renew the Lease.")
+@click.option("--identity", default=None, help="Name in the Lease.  [default: host name and a random part]")
+@click.option("--kube-api-timeout", type=_SECONDS, default=10.0, help="Seconds that a call to the API server may take.")
+@click.option("--kube-api-qps", type=click.FloatRange(min=0), default=0.0, help="Calls a second to it; 0 for no limit.")
+@click.option("--grace", type=_SECONDS, default=25.0, help="Seconds a clean stop may take to deliver what was signed.")
+@click.option("--listen", default="0.0.0.0:8080", help="Address of /healthz, /readyz and /metrics.")
+@click.option("--log-format", type=click.Choice(["json", "console"]), default="json", help="How log lines look.")
+@click.option(
+    "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", help="Least level."
+)
+@click.option(
+    "--allow-insecure-endpoints", is_flag=True, help="Let authorities be reached over plain http (tests only)."
+)
+def run(**flags: Any) -> None:
+    r"""Run the controller.
+
+    \b
+    Examples:
+      cdn-issuer run                                     in a pod, for the whole cluster
+      cdn-issuer run --kubeconfig ~/.kube/config -n web  from a desk, for one namespace
+    """
+    logs.configure(flags["log_format"], flags["log_level"])
+    sys.exit(asyncio.run(_run(flags)))
+
+
+async def _run(flags: dict[str, Any]) -> int:
+    """The exit code: 0 after a clean stop, 1 when the Lease was lost or something could not start."""
+    stop = asyncio.Event()
+    _on_signals(stop.set)
+    options = _options(flags)
+    metrics = Metrics()
+    try:
+        client = await KubeClient.connect(
+            flags["kubeconfig"],
+            flags["context"],
+            timeout=flags["kube_api_timeout"],
+            rate=flags["kube_api_qps"] or None,
+            observer=metrics.api_call,
+        )
+    except KubeError as error:
+        _log.error("no Kubernetes API", error=str(error))
+        return 1
+    program = Program(client, metrics, options)
+    client.guard = program.may_write
+    host, _, port = flags["listen"].rpartition(":")
+    server = ObserveServer(host, int(port), metrics, healthy=program.trouble, ready=program.unready)
+    try:
+        await server.start()
+        await program.run(stop)
+    except ListenError as error:
+        _log.error("cannot listen", error=str(error))
+        return 1
+    except LeaseLostError as error:
+        _log.error("lease lost, leaving the work to another replica", error=str(error))
+        return 1
+    finally:
+        await server.stop()
+        await client.close()
+    _log.info("stopped")
+    return 0
+
+
+def _options(flags: dict[str, Any]) -> Options:
+    return Options(
+        namespaces=flags["namespaces"],
+        cluster_issuers=flags["cluster_issuers"],
+        cluster_resource_namespace=flags["cluster_resource_namespace"],
+        leader_election=flags["leader_elect"],
+        lease_namespace=flags["lease_namespace"],
+        lease_name=flags["lease_name"],
+        lease_duration=flags["lease_duration"],
+        renew_deadline=flags["renew_deadline"],
+        retry_period=flags["retry_period"],
+        identity=flags["identity"] or f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}",
+        grace=flags["grace"],
+        allow_insecure_endpoints=flags["allow_insecure_endpoints"],
+    )
+
+
+def _on_signals(stop: Callable[[], None]) -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop)

@@ -1,0 +1,169 @@
+"""The book of issuers: for each CDNIssuer and CDNClusterIssuer the plan that the failover engine follows.
+
+A plan is built from the object in the cache when it is first asked for, and again when the object's generation or UID
+changes. A request that is being signed meanwhile keeps the plan it began with. Building needs no call, so a request
+never waits for an issuer to be looked at first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+from cryptography import x509
+
+from issuer.api.issuer import CLUSTER_ISSUER_KIND, GROUP, ISSUER_KIND, Issuer
+from issuer.api.meta import ObjectKey
+from issuer.api.secret import SecretError, SecretMissingError
+from issuer.api.spec import InvalidSpecError, parse
+from issuer.authorities import registry
+from issuer.authorities.errors import Unauthorized, Unavailable
+from issuer.controllers.decision import IssuerView
+from issuer.pki.certificate import InvalidCertificateError, load_bundle
+from issuer.signing.plan import IssuerPlan, PlannedAuthority
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from issuer.api.issuer import AuthoritySpec, SecretKeyReference
+    from issuer.api.request import IssuerRef
+    from issuer.authorities.base import AuthorityContext
+
+Roots = Callable[[], Awaitable[tuple[x509.Certificate, ...]]]
+
+KINDS: Final = (ISSUER_KIND, CLUSTER_ISSUER_KIND)
+
+
+@dataclass(frozen=True, slots=True)
+class IssuerId:
+    """Which issuer: its kind, and where it is."""
+
+    kind: str
+    key: ObjectKey
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.key}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One issuer in the book; without a plan if its specification is nonsense."""
+
+    id: IssuerId
+    uid: str
+    generation: int
+    view: IssuerView
+    plan: IssuerPlan | None
+
+
+class IssuerBook:
+    """Plans by issuer, kept until the object changes.
+
+    Args:
+        lookup: finds the object of a kind in the cache.
+        context: what authorities are given; its namespace is replaced by the issuer's own.
+        cluster_namespace: where the Secrets of a CDNClusterIssuer are.
+    """
+
+    def __init__(
+        self,
+        lookup: Mapping[str, Callable[[ObjectKey], Issuer | None]],
+        context: AuthorityContext,
+        cluster_namespace: str,
+    ) -> None:
+        self._lookup = lookup
+        self._context = context
+        self._cluster_namespace = cluster_namespace
+        self._entries: dict[IssuerId, Entry] = {}
+
+    def find(self, id_: IssuerId) -> Entry | None:
+        """The entry of an issuer, or None if it does not exist."""
+        found = self._lookup[id_.kind](id_.key) if id_.kind in self._lookup else None
+        if found is None:
+            self._entries.pop(id_, None)
+            return None
+        known = self._entries.get(id_)
+        if known and (known.uid, known.generation) == (found.metadata.uid, found.metadata.generation):
+            return known
+        entry = self._entries[id_] = self._build(id_, found)
+        return entry
+
+    def entries(self) -> Iterable[Entry]:
+        """All entries that were asked for and still exist."""
+        return tuple(self._entries.values())
+
+    def _build(self, id_: IssuerId, issuer: Issuer) -> Entry:
+        context = replace(self._context, namespace=issuer.metadata.namespace or self._cluster_namespace)
+        plan, view = None, IssuerView(title=str(id_))
+        try:
+            spec = parse(issuer.spec, registry.KINDS)
+            plan = IssuerPlan(
+                key=id_.key,
+                kind=id_.kind,
+                authorities=tuple(_planned(authority, context) for authority in spec.authorities),
+                failover_on=frozenset(spec.failover.on),
+            )
+        except InvalidSpecError as error:
+            view = replace(view, problem=str(error))
+        else:
+            names = tuple(authority.name for authority in spec.authorities)
+            view = replace(view, deadline=spec.deadline.seconds, authorities=names)
+        meta = issuer.metadata
+        return Entry(id=id_, uid=meta.uid, generation=meta.generation, view=view, plan=plan)
+
+
+def issuer_id(ref: IssuerRef, namespace: str) -> IssuerId:
+    """Which issuer a reference in a namespace means."""
+    return IssuerId(ref.kind, ObjectKey("" if ref.kind == CLUSTER_ISSUER_KIND else namespace, ref.name))
+
+
+def is_ours(ref: IssuerRef) -> bool:
+    """Whether a reference names an issuer of this controller."""
+    return ref.group == GROUP and ref.kind in KINDS
+
+
+def _planned(spec: AuthoritySpec, context: AuthorityContext) -> PlannedAuthority:
+    return PlannedAuthority(authority=registry.build(spec, context), common=spec.common, roots=_roots(spec, context))
+
+
+def _roots(spec: AuthoritySpec, context: AuthorityContext) -> Roots:
+    """Where the roots of an authority come from: its specification, a Secret, or nowhere.
+
+    Raises:
+        InvalidSpecError: caBundle holds no certificates.
+    """
+    if reference := spec.common.ca_bundle_secret_ref:
+        return _roots_of_secret(spec.name, reference, context)
+    inline: tuple[x509.Certificate, ...] = ()
+    if spec.common.ca_bundle:
+        try:
+            inline = load_bundle(spec.common.ca_bundle)
+        except InvalidCertificateError as error:
+            raise InvalidSpecError(f"spec.authorities[name={spec.name}].caBundle: {error}") from None
+
+    async def configured() -> tuple[x509.Certificate, ...]:
+        return inline
+
+    return configured
+
+
+def _roots_of_secret(authority: str, reference: SecretKeyReference, context: AuthorityContext) -> Roots:
+    where = f"key {reference.key} of Secret {context.namespace}/{reference.name}"
+
+    async def read() -> tuple[x509.Certificate, ...]:
+        try:
+            data = await context.secrets.read(context.namespace, reference.name)
+            return load_bundle(data[reference.key])
+        except SecretMissingError as error:
+            raise Unauthorized(authority, f"caBundleSecretRef: {error}", code="SecretMissing") from None
+        except SecretError as error:
+            raise Unavailable(authority, f"caBundleSecretRef: {error}") from None
+        except KeyError:
+            raise Unauthorized(
+                authority, f"caBundleSecretRef: {where} does not exist", code="SecretIncomplete"
+            ) from None
+        except InvalidCertificateError as error:
+            raise Unauthorized(authority, f"caBundleSecretRef: {where}: {error}", code="SecretInvalid") from None
+
+    return read

@@ -1,0 +1,279 @@
+"""What happens to a certificate request: one pure function decides it, for every row of the contract.
+
+`decide` sees the request, its issuer, the time, and what came of the last go at the authorities. It has no clock, no
+network and no Kubernetes client, so a table of cases tests the whole contract (docs/architecture.md). The order of the
+checks is cert-manager's: denied, invalid, not approved, finished, issuer, sign.
+
+A terminal state is only given where no retry can help, or at the deadline: cert-manager waits 1 h to 32 h after a
+failed request (`pkg/controller/certificates/trigger`), so failing early would prolong an outage.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Final
+
+from issuer.api import request as api
+from issuer.api.duration import Duration, InvalidDurationError, human
+from issuer.pki import csr
+from issuer.signing.outcome import Issued, NotIssued
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from issuer.api.request import CertificateRequest
+    from issuer.authorities.errors import AuthorityError
+
+DEFAULT_DEADLINE: Final = 3600.0
+"""Seconds until a request is Failed whose issuer does not exist, or cannot say its own deadline."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IssuerView:
+    """What `decide` needs to know of an issuer.
+
+    Attributes:
+        title: how messages name it, `CDNIssuer default/edge`.
+        problem: why it cannot be used at all, or None. Trouble of its authorities is not told here but by `NotIssued`.
+        deadline: seconds from the approval.
+        authorities: names in their order.
+    """
+
+    title: str
+    problem: str | None = None
+    deadline: float = DEFAULT_DEADLINE
+    authorities: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Leave:
+    """Nothing is to be done: finished, or being deleted."""
+
+
+@dataclass(frozen=True, slots=True)
+class AwaitApproval:
+    """Nothing is written before an approver has spoken."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pend:
+    """Ready=False, reason Pending; the request is taken up again.
+
+    Attributes:
+        message: for the condition.
+        why: the same for the same reason, whatever the attempt; the condition is written when this changes.
+        event: reason of the event.
+        retry_in: least seconds until the next go; None to wait for a change of the issuer or for the deadline.
+        expires: when the deadline is.
+    """
+
+    message: str
+    why: str
+    event: str
+    retry_in: float | None
+    expires: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fail:
+    """Ready=False with failureTime: the end. `reason` is Failed or Denied, `event` the reason of the event."""
+
+    message: str
+    event: str
+    reason: str = api.REASON_FAILED
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Issue:
+    """Ready=True with the certificate: the end."""
+
+    issued: Issued
+    message: str
+    authority_reason: str
+    authority_message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Turn:
+    """Go through the authorities.
+
+    Attributes:
+        csr: parsed and checked.
+        duration: how long the certificate should live.
+        only: names of the authorities that may sign, or None for all.
+        expires: when the deadline is.
+        late: the deadline has passed before the first go: one attempt at each authority, then the end.
+    """
+
+    csr: csr.SigningRequest
+    duration: timedelta
+    expires: datetime
+    only: frozenset[str] | None = None
+    late: bool = False
+
+
+Decision = Leave | AwaitApproval | Pend | Fail | Issue | Turn
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class History:
+    """What this process has done for a request so far.
+
+    Attributes:
+        had_turn: its authorities were asked at least once.
+        outcome: of the go that has just ended.
+        last: of the last go that did not sign, for the message at the deadline.
+    """
+
+    had_turn: bool = False
+    outcome: Issued | NotIssued | None = None
+    last: NotIssued | None = None
+
+
+NOTHING_DONE: Final = History()
+
+
+def decide(
+    request: CertificateRequest, issuer: IssuerView | None, now: datetime, history: History = NOTHING_DONE
+) -> Decision:
+    """Decide what happens to a request; `issuer` is None if it does not exist."""
+    if request.is_finished or request.metadata.deletion_timestamp:
+        return Leave()
+    if request.is_denied:
+        return Fail(message=_denial(request), event="Denied", reason=api.REASON_DENIED)
+    if request.is_invalid:
+        return Fail(message="the request is marked as InvalidRequest, so it is not signed", event="InvalidRequest")
+    if not request.is_approved:
+        return AwaitApproval()
+    if isinstance(history.outcome, Issued):
+        return _issue(history.outcome)
+    return _decide_approved(request, issuer, now, history)
+
+
+def _decide_approved(
+    request: CertificateRequest, issuer: IssuerView | None, now: datetime, history: History
+) -> Decision:
+    signing_request = _parse_csr(request)
+    if isinstance(signing_request, Fail):
+        return signing_request
+    duration = _parse_duration(request)
+    if isinstance(duration, Fail):
+        return duration
+    deadline = issuer.deadline if issuer else DEFAULT_DEADLINE
+    expires = (request.approved_at or now) + timedelta(seconds=deadline)
+    late = now >= expires
+    if issuer is None or issuer.problem is not None:
+        return _without_issuer(request, issuer, expires, late=late)
+    only = _restriction(request, issuer.authorities)
+    if isinstance(only, Fail):
+        return only
+    last = history.outcome if isinstance(history.outcome, NotIssued) else history.last
+    if last is not None and last.terminal:
+        return Fail(message=_reasons(last.failures), event=_event(last.failures))
+    if late and (history.had_turn or (last is not None and last.attempted)):
+        return Fail(message=_overdue(deadline, last.failures if last else ()), event="DeadlineExceeded")
+    if isinstance(history.outcome, NotIssued):
+        return _pend(history.outcome, expires)
+    return Turn(csr=signing_request, duration=duration, only=only, expires=expires, late=late)
+
+
+def _pend(outcome: NotIssued, expires: datetime) -> Pend:
+    return Pend(
+        message=f"{_reasons(outcome.failures)}; retrying until {_clock(expires)}",
+        why="; ".join(f"{failure.authority} {failure.cause} {failure.code}" for failure in outcome.failures),
+        event=_event(outcome.failures),
+        retry_in=outcome.retry_in,
+        expires=expires,
+    )
+
+
+def _without_issuer(
+    request: CertificateRequest, issuer: IssuerView | None, expires: datetime, *, late: bool
+) -> Decision:
+    if issuer is None:
+        ref = request.spec.issuer_ref
+        where = f" in namespace {request.metadata.namespace}" if ref.kind == "CDNIssuer" else ""
+        event, problem = "IssuerNotFound", f"{ref.kind} {ref.name} does not exist{where}; create it or mend issuerRef"
+    else:
+        event, problem = "IssuerNotReady", f"{issuer.title} cannot be used: {issuer.problem}"
+    if late:
+        return Fail(message=f"not signed by the deadline: {problem}", event="DeadlineExceeded")
+    return Pend(
+        message=f"{problem}; waiting until {_clock(expires)}", why=problem, event=event, retry_in=None, expires=expires
+    )
+
+
+def _parse_csr(request: CertificateRequest) -> csr.SigningRequest | Fail:
+    if request.spec.is_ca:
+        return _invalid("spec.isCA: this issuer signs no CA certificates")
+    try:
+        return csr.parse(request.spec.request)
+    except csr.InvalidRequestError as error:
+        return _invalid(str(error))
+
+
+def _parse_duration(request: CertificateRequest) -> timedelta | Fail:
+    text = request.spec.duration
+    if text is None:
+        return timedelta(seconds=api.DEFAULT_DURATION)
+    try:
+        seconds = Duration(text).seconds
+    except InvalidDurationError as error:
+        return _invalid(f"spec.duration: {error}")
+    if seconds <= 0:
+        return _invalid(f"spec.duration: {text} is no time to live")
+    return timedelta(seconds=seconds)
+
+
+def _restriction(request: CertificateRequest, known: Sequence[str]) -> frozenset[str] | Fail | None:
+    names = [name.strip() for name in (request.metadata.annotation(api.AUTHORITIES_ANNOTATION) or "").split(",")]
+    wanted = frozenset(filter(None, names))
+    if unknown := sorted(wanted - set(known)):
+        return _invalid(
+            f"annotation {api.AUTHORITIES_ANNOTATION}: no authority {', '.join(map(repr, unknown))} "
+            f"in the issuer; it has {', '.join(known)}"
+        )
+    return wanted or None
+
+
+def _invalid(message: str) -> Fail:
+    return Fail(message=message, event="InvalidRequest")
+
+
+def _issue(issued: Issued) -> Issue:
+    passed_over = _reasons(issued.passed_over) if issued.passed_over else ""
+    lifetime = human(issued.granted.total_seconds())
+    if abs(issued.granted - issued.requested) > timedelta(hours=1):
+        lifetime += f" ({human(issued.requested.total_seconds())} asked for)"
+    return Issue(
+        issued=issued,
+        message=f"signed by authority {issued.authority}, valid for {lifetime} until {_clock(issued.not_after)}",
+        authority_reason="FailedOver" if issued.passed_over else "Signed",
+        authority_message=api.signer_message(issued.authority, passed_over),
+    )
+
+
+def _denial(request: CertificateRequest) -> str:
+    denied = next((c for c in request.status.conditions if c.type == api.DENIED), None)
+    said = f": {denied.message}" if denied and denied.message else ""
+    return f"the request was denied by an approver{said}"
+
+
+def _overdue(deadline: float, failures: Sequence[AuthorityError]) -> str:
+    known = _reasons(failures) if failures else "no authority could be asked"
+    return f"not signed within the deadline of {human(deadline)} after approval: {known}"
+
+
+def _reasons(failures: Sequence[AuthorityError]) -> str:
+    return "; ".join(str(failure) for failure in failures) or "no authority may sign this request"
+
+
+def _event(failures: Sequence[AuthorityError]) -> str:
+    """The reason of the event: the cause, where all authorities share one."""
+    causes = {failure.cause for failure in failures}
+    return f"Authority{causes.pop()}" if len(causes) == 1 else "AuthoritiesFailed"
+
+
+def _clock(when: datetime) -> str:
+    return when.strftime("%Y-%m-%d %H:%M:%SZ")

@@ -1,0 +1,227 @@
+"""The issuer controller: looks after every CDNIssuer and CDNClusterIssuer and says how it is.
+
+Whether a credential is accepted is asked with a cheap authenticated call: on a change of the issuer, when a call was
+refused, and every few minutes (sooner while something is wrong, since a mended Secret is not watched: the controller
+only has the right to get it). Whether signing works is not asked here; that is known from real signatures alone, by the
+breakers of the engine. Both go into one status, which is written only when it says something new.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from issuer.api import condition
+from issuer.api.condition import FALSE, READY, TRUE, Condition
+from issuer.api.issuer import GROUP, PLURALS, VERSION, AuthorityStatus, Issuer, IssuerStatus
+from issuer.api.meta import format_time
+from issuer.authorities.errors import AuthorityError
+from issuer.controllers.book import IssuerId
+from issuer.controllers.narrator import reference
+from issuer.controllers.status import patch
+from issuer.kube.errors import ConflictError, KubeError, NotFoundError
+from issuer.kube.queue import Priority
+from issuer.kube.resource import Resource
+from issuer.observe.logs import get_logger
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Callable, Mapping
+    from datetime import datetime
+
+    from issuer.controllers.book import Entry, IssuerBook
+    from issuer.kube.client import KubeClient
+    from issuer.kube.events import EventRecorder
+    from issuer.kube.informer import Change, Informer
+    from issuer.kube.queue import WorkQueue
+    from issuer.observe.metrics import Metrics
+    from issuer.signing.engine import AuthorityHealth, FailoverEngine
+
+_log = get_logger(__name__)
+
+RESOURCES: Final = {
+    kind: Resource(GROUP, VERSION, plural, namespaced=kind == "CDNIssuer") for kind, plural in PLURALS.items()
+}
+CHECK_EVERY: Final = 300.0
+CHECK_EVERY_WHEN_NOT_READY: Final = 20.0
+"""Seconds between two checks of an issuer's credentials, with jitter."""
+SOON: Final = 0.5
+"""Seconds in which several reasons to look at an issuer become one."""
+CAN_SIGN: Final = frozenset({"Available", "Degraded", "Unknown"})
+
+
+class IssuerController:
+    """Reconciles issuers.
+
+    Args:
+        awake: called with an issuer that has become usable or has changed, to take up its pending requests.
+    """
+
+    def __init__(
+        self,
+        *,
+        client: KubeClient,
+        informers: Mapping[str, Informer[Issuer]],
+        book: IssuerBook,
+        engine: FailoverEngine,
+        queue: WorkQueue[IssuerId],
+        events: EventRecorder,
+        metrics: Metrics,
+        now: Callable[[], datetime],
+        random: random.Random,
+        awake: Callable[[IssuerId], None],
+    ) -> None:
+        self._client = client
+        self._informers = informers
+        self._book = book
+        self._engine = engine
+        self._queue = queue
+        self._events = events
+        self._metrics = metrics
+        self._now = now
+        self._random = random
+        self._awake = awake
+        self._checked: dict[IssuerId, tuple[int, float]] = {}
+        self._started = False
+
+    def start(self) -> None:
+        """Begin, with the caches as they are now."""
+        self._started = True
+        for informer in self._informers.values():
+            for issuer in informer.items():
+                self._queue.add(_id(issuer), lane=str(_id(issuer)), priority=Priority.NEW)
+
+    def observe(self, change: Change[Issuer]) -> None:
+        """Take note of a change in the cache."""
+        old, new = change.old, change.new
+        issuer = new or old
+        if issuer is None or not self._started:
+            return
+        same = (
+            old and new and (old.metadata.uid, old.metadata.generation) == (new.metadata.uid, new.metadata.generation)
+        )
+        if not same:
+            self._queue.add(_id(issuer), lane=str(_id(issuer)), priority=Priority.NEW)
+            self._awake(_id(issuer))
+
+    def look_again(self, *, check: bool = False) -> None:
+        """An authority has changed its state: refresh the issuers, and ask for credentials anew if `check`."""
+        for entry in self._book.entries():
+            if check:
+                self._checked.pop(entry.id, None)
+            self._queue.add_after(entry.id, SOON, lane=str(entry.id))
+
+    async def reconcile(self, id_: IssuerId) -> None:
+        """Check one issuer and write its status."""
+        entry = self._book.find(id_)
+        issuer = self._informers[id_.kind].get(id_.key)
+        if entry is None or issuer is None:
+            self._checked.pop(id_, None)
+            self._metrics.forget_issuer(kind=id_.kind, namespace=id_.key.namespace, name=id_.key.name)
+            return
+        await self._check(entry)
+        status = self._status(issuer, entry)
+        await self._write(issuer, status)
+        ready = condition.is_true(status.conditions, READY)
+        if ready and not condition.is_true(issuer.status.conditions, READY):
+            self._awake(id_)
+        every = CHECK_EVERY if ready else CHECK_EVERY_WHEN_NOT_READY
+        self._queue.add_after(id_, every * self._random.uniform(0.8, 1.2), lane=str(id_))
+
+    async def _check(self, entry: Entry) -> None:
+        """Ask every authority whether it takes our credential, if that was not done lately."""
+        if entry.plan is None:
+            return
+        loop = asyncio.get_running_loop()
+        generation, when = self._checked.get(entry.id, (-1, 0.0))
+        if generation == entry.generation and loop.time() - when < CHECK_EVERY_WHEN_NOT_READY / 2:
+            return
+        self._checked[entry.id] = (entry.generation, loop.time())
+
+        async def check(position: int) -> None:
+            assert entry.plan is not None
+            planned = entry.plan.authorities[position]
+            try:
+                await self._engine.check(planned)
+            except AuthorityError as error:
+                _log.warning(
+                    "authority check failed", issuer=str(entry.id), authority=planned.authority.name, error=str(error)
+                )
+
+        await asyncio.gather(*(check(position) for position in range(len(entry.plan.authorities))))
+
+    def _status(self, issuer: Issuer, entry: Entry) -> IssuerStatus:
+        now, generation = self._now(), issuer.metadata.generation
+        healths = self._engine.states(entry.plan) if entry.plan else ()
+        ready = _ready(entry, healths)
+        return IssuerStatus(
+            conditions=condition.upsert(
+                issuer.status.conditions, msgspec.structs.replace(ready, observed_generation=generation), now
+            ),
+            active=next((health.name for health in healths if health.state in CAN_SIGN), ""),
+            authorities=tuple(_authority_status(health) for health in healths),
+        )
+
+    async def _write(self, issuer: Issuer, status: IssuerStatus) -> None:
+        if _says(status) == _says(issuer.status):
+            return
+        namespace, name = issuer.metadata.key
+        body = patch(issuer.metadata.resource_version, status)
+        try:
+            await self._client.patch(RESOURCES[issuer.kind], namespace, name, body, subresource="status")
+        except (ConflictError, NotFoundError):
+            self._queue.add_after(_id(issuer), SOON, lane=str(_id(issuer)))
+            return
+        except KubeError as error:
+            _log.warning("issuer status not written", issuer=str(_id(issuer)), error=str(error))
+            raise
+        ready = condition.find(status.conditions, READY)
+        if ready and not condition.same_meaning(issuer.ready, ready):
+            kind = "Normal" if ready.status == TRUE else "Warning"
+            self._events.emit(reference(issuer), kind, ready.reason, ready.message)
+            _log.info(
+                "issuer changed",
+                issuer=str(_id(issuer)),
+                ready=ready.status,
+                reason=ready.reason,
+                message=ready.message,
+            )
+
+
+def _ready(entry: Entry, healths: tuple[AuthorityHealth, ...]) -> Condition:
+    if entry.view.problem is not None:
+        return Condition(READY, FALSE, "InvalidSpec", entry.view.problem)
+    able = [health.name for health in healths if health.state in CAN_SIGN]
+    unable = [
+        f"{health.name} is {health.state}: {health.message}" for health in healths if health.state not in CAN_SIGN
+    ]
+    if not able:
+        return Condition(READY, FALSE, "NoAuthorityAvailable", "no authority can sign now; " + "; ".join(unable))
+    if unable:
+        return Condition(READY, TRUE, "Degraded", f"{able[0]} signs; " + "; ".join(unable))
+    return Condition(READY, TRUE, "AuthoritiesAvailable", f"{able[0]} signs")
+
+
+def _authority_status(health: AuthorityHealth) -> AuthorityStatus:
+    return AuthorityStatus(
+        name=health.name,
+        state=health.state,
+        message=health.message,
+        last_success_time=format_time(health.last_success) if health.last_success else None,
+        last_failure_time=format_time(health.last_failure) if health.last_failure else None,
+    )
+
+
+def _says(status: IssuerStatus) -> object:
+    """What a status tells apart from times; a status is written when this changes."""
+    return (
+        [(c.type, c.status, c.reason, c.message, c.observed_generation) for c in status.conditions],
+        status.active,
+        [(a.name, a.state, a.message) for a in status.authorities],
+    )
+
+
+def _id(issuer: Issuer) -> IssuerId:
+    return IssuerId(issuer.kind, issuer.metadata.key)

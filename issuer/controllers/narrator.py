@@ -1,0 +1,113 @@
+"""Telling what happens to a request: one log line per decision, one event, and the counters.
+
+Kept apart from the controller so that the story reads in one place and the controller in another. Events are written
+after the status they are about; a Pending event is told when its reason changes, never once per attempt.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from issuer.api import request as api
+from issuer.controllers.book import issuer_id
+from issuer.controllers.decision import Fail, Issue, Pend
+from issuer.kube.events import ObjectReference
+from issuer.observe.logs import get_logger
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from issuer.api.issuer import Issuer
+    from issuer.api.request import CertificateRequest
+    from issuer.controllers.delivery import Delivery
+    from issuer.controllers.status import Verdict
+    from issuer.kube.errors import KubeError
+    from issuer.kube.events import EventRecorder
+    from issuer.observe.metrics import Metrics
+
+_log = get_logger(__name__)
+
+OUTCOMES: Final = {api.REASON_FAILED: "failed", api.REASON_DENIED: "denied"}
+
+
+class Narrator:
+    """Writes events, log lines and counters about requests."""
+
+    def __init__(self, events: EventRecorder, metrics: Metrics, now: Callable[[], datetime]) -> None:
+        self._events = events
+        self._metrics = metrics
+        self._now = now
+
+    def pending(self, request: CertificateRequest, verdict: Pend) -> None:
+        """It waits, for a reason that is new."""
+        self._events.emit(reference(request), "Warning", verdict.event, verdict.message)
+        _log.warning("request pending", **_fields(request), reason=verdict.event, message=verdict.message)
+
+    def finished(self, request: CertificateRequest, verdict: Fail | Issue) -> None:
+        """It has ended, and its status says so."""
+        id_ = issuer_id(request.spec.issuer_ref, request.metadata.namespace)
+        approved = request.approved_at
+        seconds = max(0.0, (self._now() - approved).total_seconds()) if approved else 0.0
+        issued = isinstance(verdict, Issue)
+        self._metrics.request_finished(
+            issuer_kind=id_.kind,
+            issuer_namespace=id_.key.namespace,
+            issuer=id_.key.name,
+            outcome="issued" if issued else OUTCOMES[verdict.reason],
+            authority=verdict.issued.authority if issued else "",
+            seconds=seconds,
+        )
+        if issued:
+            message = verdict.message
+            if verdict.issued.passed_over:
+                message += f" ({verdict.authority_message})"
+            self._events.emit(reference(request), "Normal", "CertificateIssued", message)
+            _log.info(
+                "request issued",
+                **_fields(request),
+                authority=verdict.issued.authority,
+                seconds=round(seconds, 3),
+                fingerprint=verdict.issued.fingerprint,
+                passed_over=[str(error) for error in verdict.issued.passed_over],
+            )
+        else:
+            self._events.emit(reference(request), "Warning", verdict.event, verdict.message)
+            _log.error("request failed", **_fields(request), reason=verdict.event, message=verdict.message)
+
+    def write_failed(self, request: CertificateRequest, verdict: Verdict, error: KubeError) -> None:
+        """The status could not be written; it is tried again."""
+        _log.warning("status not written", **_fields(request), verdict=type(verdict).__name__, error=str(error))
+
+    def dropped(self, request: CertificateRequest, verdict: Verdict, delivery: Delivery) -> None:
+        """A result has no one to go to."""
+        _log.warning("result dropped", **_fields(request), verdict=type(verdict).__name__, because=delivery.value)
+
+    def crashed(self, request: CertificateRequest, error: Exception) -> None:
+        """A defect of ours; the request is tried again and ends at its deadline."""
+        _log.error("internal error", **_fields(request), error=type(error).__name__, exc_info=error)
+
+
+def reference(obj: CertificateRequest | Issuer) -> ObjectReference:
+    """What an event is about."""
+    kind, group_version = (
+        (api.KIND, f"{api.GROUP}/{api.VERSION}")
+        if isinstance(obj, api.CertificateRequest)
+        else (obj.kind, "cdn-issuer.io/v1alpha1")
+    )
+    return ObjectReference(
+        api_version=group_version,
+        kind=kind,
+        namespace=obj.metadata.namespace,
+        name=obj.metadata.name,
+        uid=obj.metadata.uid,
+    )
+
+
+def _fields(request: CertificateRequest) -> dict[str, str | None]:
+    return {
+        "request": str(request.metadata.key),
+        "uid": request.metadata.uid,
+        "certificate": request.metadata.annotation(api.CERTIFICATE_NAME_ANNOTATION),
+        "issuer": str(issuer_id(request.spec.issuer_ref, request.metadata.namespace)),
+    }

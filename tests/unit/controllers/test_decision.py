@@ -1,0 +1,246 @@
+"""The contract, row by row: one table of cases for the one function that decides."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+import pytest
+
+from issuer.api.request import CertificateRequest
+from issuer.authorities.errors import AuthorityError, RateLimited, Rejected, Unauthorized, Unavailable, Unsupported
+from issuer.controllers.decision import (
+    AwaitApproval,
+    Decision,
+    Fail,
+    History,
+    Issue,
+    IssuerView,
+    Leave,
+    Pend,
+    Turn,
+    decide,
+)
+from issuer.sandbox.objects import signing_request
+from issuer.signing.outcome import Issued, NotIssued
+
+NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+CSR = b64encode(signing_request(["www.example.com"])).decode()
+ISSUER = IssuerView(title="CDNIssuer web/edge", deadline=3600.0, authorities=("edge", "backup"))
+
+
+def condition(type_: str, status: str = "True", reason: str = "", message: str = "", minutes_ago: float = 0) -> Any:
+    when = (NOW - timedelta(minutes=minutes_ago)).isoformat()
+    return {"type": type_, "status": status, "reason": reason, "message": message, "lastTransitionTime": when}
+
+
+def request(*conditions: Any, spec: dict[str, Any] | None = None, **metadata: Any) -> CertificateRequest:
+    document = {
+        "metadata": {"name": "www-1", "namespace": "web", "uid": "u1", "resourceVersion": "7", **metadata},
+        "spec": {
+            "request": CSR,
+            "issuerRef": {"group": "cdn-issuer.io", "kind": "CDNIssuer", "name": "edge"},
+            "duration": "168h",
+            **(spec or {}),
+        },
+        "status": {"conditions": conditions},
+    }
+    return msgspec.json.decode(msgspec.json.encode(document), type=CertificateRequest)
+
+
+def approved(minutes_ago: float = 1, **kwargs: Any) -> CertificateRequest:
+    return request(condition("Approved", minutes_ago=minutes_ago), **kwargs)
+
+
+def refused(*failures: AuthorityError, terminal: bool = False, attempted: bool = True) -> NotIssued:
+    return NotIssued(failures=failures, terminal=terminal, retry_in=7.0, attempted=attempted)
+
+
+def signed(*passed_over: AuthorityError) -> Issued:
+    return Issued(
+        authority="backup" if passed_over else "edge",
+        position=len(passed_over),
+        certificate=b"PEM",
+        ca=b"",
+        fingerprint="ab" * 32,
+        not_after=NOW + timedelta(days=7),
+        granted=timedelta(days=7),
+        requested=timedelta(days=7),
+        passed_over=passed_over,
+    )
+
+
+DOWN = Unavailable("edge", "no answer within 60s", ambiguous=True)
+REFUSED = Unauthorized("edge", "the API token was refused", status=403, code="10000", trace_id="8c1-FRA")
+NO_ZONE = Rejected("edge", "hostname is not in a zone of the account", status=400, code="1010", trace_id="8c2-FRA")
+
+NOTHING = History()
+READY = condition("Ready", reason="Issued")
+FAILED = condition("Ready", "False", "Failed")
+PENDING = condition("Ready", "False", "Pending")
+APPROVED = condition("Approved", minutes_ago=1)
+
+CASES: list[tuple[str, CertificateRequest, IssuerView | None, History, type[Decision], str]] = [
+    ("not yet approved", request(), ISSUER, NOTHING, AwaitApproval, ""),
+    ("approval withheld", request(condition("Approved", "False")), ISSUER, NOTHING, AwaitApproval, ""),
+    ("denied", request(condition("Denied", message="not here")), ISSUER, NOTHING, Fail, "not here"),
+    ("denied and approved", request(APPROVED, condition("Denied")), ISSUER, NOTHING, Fail, "denied"),
+    ("denied without an issuer", request(condition("Denied")), None, NOTHING, Fail, "denied"),
+    ("marked as invalid", request(condition("InvalidRequest")), ISSUER, NOTHING, Fail, "InvalidRequest"),
+    ("issued already", request(APPROVED, READY), ISSUER, NOTHING, Leave, ""),
+    ("failed already", request(APPROVED, FAILED), ISSUER, NOTHING, Leave, ""),
+    ("failed already, result late", request(APPROVED, FAILED), ISSUER, History(outcome=signed()), Leave, ""),
+    ("denied already", request(condition("Ready", "False", "Denied")), ISSUER, NOTHING, Leave, ""),
+    ("being deleted", approved(deletionTimestamp="2026-11-23T11:00:00Z"), ISSUER, NOTHING, Leave, ""),
+    ("pending is no end", request(APPROVED, PENDING), ISSUER, NOTHING, Turn, ""),
+    ("CSR not base64", approved(spec={"request": "%%%"}), ISSUER, NOTHING, Fail, "spec.request"),
+    ("CSR not PEM", approved(spec={"request": b64encode(b"hello").decode()}), ISSUER, NOTHING, Fail, "spec.request"),
+    ("CSR missing", approved(spec={"request": ""}), ISSUER, NOTHING, Fail, "spec.request"),
+    ("CA certificate asked for", approved(spec={"isCA": True}), ISSUER, NOTHING, Fail, "spec.isCA"),
+    ("duration nonsense", approved(spec={"duration": "1y"}), ISSUER, NOTHING, Fail, "spec.duration"),
+    ("duration negative", approved(spec={"duration": "-5s"}), ISSUER, NOTHING, Fail, "spec.duration"),
+    ("duration zero", approved(spec={"duration": "0s"}), ISSUER, NOTHING, Fail, "spec.duration"),
+    ("bad CSR although the issuer is missing", approved(spec={"request": ""}), None, NOTHING, Fail, "spec.request"),
+    ("issuer missing", approved(), None, NOTHING, Pend, "CDNIssuer edge does not exist"),
+    ("issuer missing at the deadline", approved(61), None, NOTHING, Fail, "CDNIssuer edge does not exist"),
+    (
+        "issuer unusable",
+        approved(),
+        IssuerView(title="x", problem="spec.deadline: bad"),
+        NOTHING,
+        Pend,
+        "spec.deadline",
+    ),
+    ("issuer unusable at the deadline", approved(61), IssuerView(title="x", problem="bad"), NOTHING, Fail, "bad"),
+    ("first go", approved(), ISSUER, NOTHING, Turn, ""),
+    ("authority down", approved(), ISSUER, History(outcome=refused(DOWN)), Pend, "edge: no answer"),
+    ("rate limited", approved(), ISSUER, History(outcome=refused(RateLimited("edge", "slow"))), Pend, "edge: slow"),
+    ("credential refused", approved(), ISSUER, History(outcome=refused(REFUSED)), Pend, "HTTP 403, code 10000, trace"),
+    (
+        "rejected",
+        approved(),
+        ISSUER,
+        History(outcome=refused(NO_ZONE, terminal=True)),
+        Fail,
+        "code 1010, trace 8c2-FRA",
+    ),
+    (
+        "no authority can ever sign it",
+        approved(),
+        ISSUER,
+        History(outcome=refused(Unsupported("edge", "IP names"), Unsupported("backup", "IP names"), terminal=True)),
+        Fail,
+        "edge: IP names; backup: IP names",
+    ),
+    ("signed", approved(), ISSUER, History(outcome=signed()), Issue, "signed by authority edge"),
+    ("signed after the deadline", approved(61), ISSUER, History(outcome=signed()), Issue, "authority edge"),
+    ("signed by the second", approved(), ISSUER, History(outcome=signed(DOWN)), Issue, "authority backup"),
+    ("deadline before the first go", approved(61), ISSUER, NOTHING, Turn, ""),
+    ("deadline after that go", approved(61), ISSUER, History(outcome=refused(DOWN)), Fail, "deadline of 1h"),
+    (
+        "deadline, never let through by our own limits",
+        approved(61),
+        ISSUER,
+        History(outcome=refused(DOWN, attempted=False)),
+        Pend,
+        "edge",
+    ),
+    (
+        "deadline while waiting for the next go",
+        approved(61),
+        ISSUER,
+        History(had_turn=True, last=refused(DOWN, REFUSED)),
+        Fail,
+        "edge: no answer within 60s; edge: the API token was refused",
+    ),
+    ("exactly at the deadline", approved(60), ISSUER, History(had_turn=True, last=refused(DOWN)), Fail, "no answer"),
+    (
+        "restricted to an unknown authority",
+        approved(annotations={"cdn-issuer.io/authorities": "edge, publik"}),
+        ISSUER,
+        NOTHING,
+        Fail,
+        "no authority 'publik' in the issuer; it has edge, backup",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("subject", "issuer", "history", "expected", "message"),
+    [pytest.param(*case[1:], id=case[0]) for case in CASES],
+)
+def test_the_contract(
+    subject: CertificateRequest, issuer: IssuerView | None, history: History, expected: type[Decision], message: str
+) -> None:
+    decision = decide(subject, issuer, NOW, history)
+    assert type(decision) is expected
+    assert message in getattr(decision, "message", "")
+
+
+def test_a_denied_request_ends_as_denied_and_any_other_failure_as_failed() -> None:
+    denied = decide(request(condition("Denied")), ISSUER, NOW)
+    invalid = decide(request(condition("InvalidRequest")), ISSUER, NOW)
+    assert isinstance(denied, Fail)
+    assert isinstance(invalid, Fail)
+    assert (denied.reason, invalid.reason) == ("Denied", "Failed")
+
+
+def test_the_deadline_runs_from_the_approval_and_not_from_the_creation() -> None:
+    subject = approved(1, creationTimestamp=(NOW - timedelta(days=2)).isoformat())
+    decision = decide(subject, ISSUER, NOW)
+    assert isinstance(decision, Turn)
+    assert not decision.late
+    assert decision.expires == NOW + timedelta(minutes=59)
+
+
+def test_a_request_past_its_deadline_gets_one_late_turn() -> None:
+    decision = decide(approved(61), ISSUER, NOW)
+    assert isinstance(decision, Turn)
+    assert decision.late
+
+
+def test_the_annotation_restricts_the_authorities_and_a_blank_one_does_not() -> None:
+    restricted = decide(approved(annotations={"cdn-issuer.io/authorities": " backup "}), ISSUER, NOW)
+    blank = decide(approved(annotations={"cdn-issuer.io/authorities": " , "}), ISSUER, NOW)
+    assert isinstance(restricted, Turn)
+    assert isinstance(blank, Turn)
+    assert (restricted.only, blank.only) == (frozenset({"backup"}), None)
+
+
+def test_a_pending_request_is_asked_again_no_sooner_than_an_authority_can_be() -> None:
+    decision = decide(approved(), ISSUER, NOW, History(outcome=refused(DOWN)))
+    assert isinstance(decision, Pend)
+    assert decision.retry_in == 7.0
+
+
+def test_a_pending_request_has_the_same_reason_whatever_the_trace_id_of_the_attempt() -> None:
+    reasons = set()
+    for trace in ("a", "b"):
+        failure = Unavailable("edge", "HTTP 503", status=503, trace_id=trace)
+        decision = decide(approved(), ISSUER, NOW, History(outcome=refused(failure)))
+        assert isinstance(decision, Pend)
+        reasons.add(decision.why)
+    assert len(reasons) == 1
+
+
+def test_a_missing_issuer_is_not_polled_for() -> None:
+    decision = decide(approved(), None, NOW)
+    assert isinstance(decision, Pend)
+    assert decision.retry_in is None
+
+
+def test_a_failover_is_told_with_its_reason() -> None:
+    decision = decide(approved(), ISSUER, NOW, History(outcome=signed(DOWN)))
+    assert isinstance(decision, Issue)
+    assert decision.authority_reason == "FailedOver"
+    assert decision.authority_message == "backup signed; before it, edge: no answer within 60s"
+
+
+def test_a_longer_life_than_asked_for_is_told() -> None:
+    outcome = signed()
+    longer = Issued(**{name: getattr(outcome, name) for name in outcome.__slots__} | {"granted": timedelta(days=30)})
+    decision = decide(approved(), ISSUER, NOW, History(outcome=longer))
+    assert isinstance(decision, Issue)
+    assert "valid for 30d (7d asked for)" in decision.message
