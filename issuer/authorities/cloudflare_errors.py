@@ -163,14 +163,10 @@ def _message(refusal: Refusal, verdict: Verdict) -> str:
         said = refusal.unreadable or "the API refused the call and did not say why"
         if 520 <= refusal.status <= 530:  # noqa: PLR2004 - statuses of Cloudflare's own edge
             said = f"Cloudflare's edge could not reach the API ({said})"
-    advice = (RULES[problem.code].advice for problem in refusal.problems if problem.code in RULES)
-    # The advice belongs to the rule's verdict: a 1010 that wraps a reset asks nothing of the user.
-    useful = _unique(text for text in advice if text) if _is_in_table(refusal, verdict) else ()
-    return ". ".join((said.rstrip("."), *useful))
-
-
-def _is_in_table(refusal: Refusal, verdict: Verdict) -> bool:
-    return any(problem.code in RULES and RULES[problem.code].verdict is verdict for problem in refusal.problems)
+    rules = (RULES.get(problem.code) for problem in refusal.problems)
+    # Advice belongs to the rule's own verdict: a 1010 that wraps a lost connection asks nothing of the user.
+    advice = _unique(rule.advice for rule in rules if rule and rule.advice and rule.verdict is verdict)
+    return ". ".join((said.rstrip("."), *advice))
 
 
 def _unique(texts: Iterable[str]) -> tuple[str, ...]:

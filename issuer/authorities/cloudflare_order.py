@@ -18,7 +18,6 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from issuer.authorities.errors import Unsupported
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from datetime import datetime
 
     from issuer.authorities.base import SigningOrder
@@ -102,7 +101,7 @@ def match(record: Any, order: SigningOrder, hostnames: tuple[str, ...]) -> Match
     if not isinstance(record, dict):
         return None
     id_, pem = record.get("id"), record.get("certificate")
-    if not isinstance(id_, str) or not id_ or not isinstance(pem, str):
+    if not isinstance(id_, str) or not id_ or not isinstance(pem, str) or record.get("revoked_at"):
         return None
     named = record.get("hostnames")
     # Cheap and first: a zone may hold thousands.
@@ -114,11 +113,6 @@ def match(record: Any, order: SigningOrder, hostnames: tuple[str, ...]) -> Match
     if found.not_before < order.created - CLOCK_SKEW:
         return None
     return Match(id_, pem, found.not_before)
-
-
-def revoked(record: Mapping[str, Any]) -> bool:
-    """Whether the record says that it was revoked; the field is not documented for lists, but seen."""
-    return bool(record.get("revoked_at"))
 
 
 @dataclass(frozen=True, slots=True)

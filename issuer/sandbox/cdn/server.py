@@ -15,7 +15,7 @@ import time
 from collections import Counter
 from functools import partial
 from random import Random
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Self
 
 from aiohttp import web
 
@@ -80,6 +80,7 @@ class MockCDN:
         self._monotonic = monotonic
         self._runner: web.ServerRunner | None = None
         self._stopped = asyncio.Event()
+        self._changed = asyncio.Event()
         self._url = ""
         self._rays = 0
 
@@ -87,9 +88,9 @@ class MockCDN:
         """Listen; returns the base URL, without the API's path."""
         self._stopped.clear()
         server = web.Server(self._handle, access_log=None, handler_cancellation=True, keepalive_timeout=75.0)
-        self._runner = web.ServerRunner(server)
+        self._runner = web.ServerRunner(server, shutdown_timeout=0.1)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, host, port, ssl_context=tls, backlog=4096, shutdown_timeout=1.0)
+        site = web.TCPSite(self._runner, host, port, ssl_context=tls, backlog=4096)
         await site.start()
         bound = self._runner.addresses[0][1]
         self._url = f"{'https' if tls else 'http'}://{host}:{bound}"
@@ -101,6 +102,19 @@ class MockCDN:
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Wait until something is true of the mock; it is looked at again whenever a call comes in or is done."""
+        while not condition():
+            self._changed.clear()
+            await self._changed.wait()
 
     @property
     def url(self) -> str:
@@ -143,6 +157,7 @@ class MockCDN:
         path = path.removeprefix(BASE_PATH)
         self.calls[f"{method} {_ID.sub('/certificates/{id}', path)}"] += 1
         self._rays += 1
+        self._changed.set()
         headers = {"CF-Ray": f"{self._rays:016x}-SBX"}
         if self._meter is not None:
             arrived = self._monotonic()
@@ -169,7 +184,9 @@ class MockCDN:
     async def _after(self, delay: float, work: Callable[[], Answer]) -> Answer:
         """Do the work after a delay, whether or not somebody still waits for it."""
         if delay <= 0:
-            return work()
+            result = work()
+            self._changed.set()
+            return result
         loop = asyncio.get_running_loop()
         done: asyncio.Future[Answer] = loop.create_future()
 
@@ -177,6 +194,7 @@ class MockCDN:
             if self._stopped.is_set():
                 return
             result = work()
+            self._changed.set()
             if not done.done():
                 done.set_result(result)
 
