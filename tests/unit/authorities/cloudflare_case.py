@@ -1,0 +1,137 @@
+"""Builders for the tests of the Cloudflare authority."""
+
+from __future__ import annotations
+
+import base64
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import msgspec
+import respx
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
+
+from issuer.api.issuer import AuthorityCommon, AuthoritySpec
+from issuer.authorities.base import AuthorityContext, CallTimeouts, SigningOrder
+from issuer.authorities.cloudflare import Cloudflare, build
+from issuer.pki import csr as csrs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from issuer.authorities.cloudflare_session import OriginSession
+    from issuer.pki.csr import SigningRequest
+
+NOW = datetime(2026, 11, 2, 12, 0, tzinfo=UTC)
+TOKEN = "s3cr3t-token-of-the-account"
+ENDPOINT = "https://api.cdn.test/client/v4"
+TIMEOUTS = CallTimeouts(connect=1.0, read=1.0)
+ZONE = "0123456789abcdef0123456789abcdef"
+
+Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey
+
+
+@cache
+def ecdsa_key(name: str = "") -> ec.EllipticCurvePrivateKey:
+    return ec.generate_private_key(ec.SECP256R1())
+
+
+@cache
+def rsa_key() -> rsa.RSAPrivateKey:
+    return rsa.generate_private_key(public_exponent=65537, key_size=2048)
+
+
+def csr(
+    *hostnames: str, key: Key | None = None, common_name: str = "", others: tuple[x509.GeneralName, ...] = ()
+) -> SigningRequest:
+    """A parsed CSR for these hostnames."""
+    key = key or ecdsa_key()
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)] if common_name else [])
+    builder = x509.CertificateSigningRequestBuilder().subject_name(subject)
+    names = [*(x509.DNSName(name) for name in hostnames), *others]
+    if names:
+        builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
+    digest = None if isinstance(key, ed25519.Ed25519PrivateKey) else hashes.SHA256()
+    pem = builder.sign(key, digest).public_bytes(Encoding.PEM)
+    return csrs.parse(base64.b64encode(pem).decode())
+
+
+def order(
+    *hostnames: str,
+    request: SigningRequest | None = None,
+    duration: timedelta = timedelta(days=20),
+    created: datetime = NOW,
+) -> SigningOrder:
+    """An order for these hostnames, or for this CSR."""
+    request = request or csr(*(hostnames or ("www.example.com",)))
+    return SigningOrder(uid="uid-1", namespace="team", name="web-1", created=created, csr=request, duration=duration)
+
+
+class Secrets:
+    """A SecretReader over a dictionary; counts fresh reads."""
+
+    def __init__(self, data: Mapping[str, bytes] | Exception) -> None:
+        self.data = data
+        self.fresh_reads = 0
+
+    async def read(self, namespace: str, name: str, *, fresh: bool = False) -> Mapping[str, bytes]:
+        self.fresh_reads += fresh
+        if isinstance(self.data, Exception):
+            raise self.data
+        return self.data
+
+
+def spec(**config: Any) -> AuthoritySpec:
+    """The entry of an issuer, with this configuration beside the reference to the Secret."""
+    settings = {"apiTokenSecretRef": {"name": "cloudflare", "key": "token"}, "endpoint": ENDPOINT, **config}
+    return AuthoritySpec(
+        common=AuthorityCommon(name="edge"), kind="cloudflare", config=msgspec.Raw(msgspec.json.encode(settings))
+    )
+
+
+def authority(
+    transport: httpx.AsyncBaseTransport | Callable[[], httpx.AsyncBaseTransport],
+    *,
+    secrets: Secrets | None = None,
+    insecure: bool = False,
+    now: Callable[[], datetime] = lambda: NOW,
+    **config: Any,
+) -> Cloudflare:
+    """An authority on this transport."""
+    context = AuthorityContext(
+        namespace="team",
+        secrets=secrets or Secrets({"token": TOKEN.encode()}),
+        transport=(lambda: transport) if isinstance(transport, httpx.AsyncBaseTransport) else transport,
+        now=now,
+        allow_insecure_endpoints=insecure,
+    )
+    return build(spec(**config), context)
+
+
+async def session(router: respx.Router, **config: Any) -> OriginSession:
+    """A session whose calls go to the router."""
+    return await authority(httpx.MockTransport(router.async_handler), **config).session()
+
+
+def router() -> respx.Router:
+    """Answers for the API at `ENDPOINT`."""
+    return respx.Router(base_url=ENDPOINT, assert_all_called=False)
+
+
+def success(result: Any, **info: Any) -> httpx.Response:
+    """An envelope with a result."""
+    envelope = {"success": True, "errors": [], "messages": [], "result": result}
+    return httpx.Response(200, json={**envelope, "result_info": info} if info else envelope)
+
+
+def refusal(status: int, *errors: Any, headers: Mapping[str, str] | None = None) -> httpx.Response:
+    """An envelope with errors, each a pair of code and message, or anything else as it is."""
+    listed = [{"code": error[0], "message": error[1]} if isinstance(error, tuple) else error for error in errors]
+    return httpx.Response(
+        status, json={"success": False, "errors": listed, "messages": [], "result": None}, headers=headers
+    )

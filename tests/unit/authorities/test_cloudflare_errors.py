@@ -1,0 +1,169 @@
+"""What a refusal of the API means: the table of codes, and what is not in it."""
+
+from __future__ import annotations
+
+import pytest
+
+from issuer.authorities import cloudflare_errors
+from issuer.authorities.cloudflare_errors import RULES, Problem, Refusal, Rule, Verdict
+from issuer.authorities.errors import AuthorityError, RateLimited, Rejected, Unauthorized, Unavailable
+
+
+def error_of(status: int, *problems: tuple[str, str], signing: bool = True) -> AuthorityError:
+    refusal = Refusal(
+        status=status,
+        problems=tuple(Problem(code, message) for code, message in problems),
+        trace_id="ray-1",
+        retry_after=7.0,
+    )
+    return cloudflare_errors.error("edge", refusal, signing=signing)
+
+
+CODES: dict[str, tuple[int, type[AuthorityError]]] = {
+    "1000": (401, Unauthorized),
+    "1010": (400, Rejected),
+    "1016": (400, Unauthorized),
+    "1100": (400, Unavailable),
+    "1201": (400, Unavailable),
+    "6003": (400, Unauthorized),
+    "7000": (400, Unavailable),
+    "7003": (404, Unavailable),
+    "9109": (403, Unauthorized),
+    "10000": (400, Unauthorized),
+}
+
+
+def test_every_code_of_the_table_has_a_case_here() -> None:
+    assert CODES.keys() == RULES.keys()
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_a_known_code_decides_whatever_the_status(code: str) -> None:
+    status, expected = CODES[code]
+    error = error_of(status, (code, "Something"))
+    assert type(error) is expected
+    assert (error.code, error.status, error.trace_id) == (code, status, "ray-1")
+    assert type(error_of(400, (code, "Something"))) is expected
+    assert type(error_of(200, (code, "Something"))) is expected
+
+
+@pytest.mark.parametrize("code", [code for code, rule in RULES.items() if rule.advice])
+def test_a_known_code_says_what_to_do(code: str) -> None:
+    assert RULES[code].advice in error_of(400, (code, "Something")).message
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [
+        (200, Unavailable),
+        (204, Unavailable),
+        (400, Rejected),
+        (401, Unauthorized),
+        (403, Unauthorized),
+        (404, Rejected),
+        (408, Unavailable),
+        (409, Rejected),
+        (422, Rejected),
+        (425, Unavailable),
+        (429, RateLimited),
+        *((status, Unavailable) for status in (500, 502, 503, 504, *range(520, 528), 530)),
+    ],
+)
+def test_an_unknown_code_is_judged_by_its_status(status: int, expected: type[AuthorityError]) -> None:
+    assert type(error_of(status, ("4711", "Something"))) is expected
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [
+        (200, Unavailable),
+        (302, Unavailable),
+        (400, Unavailable),
+        (401, Unauthorized),
+        (403, Unauthorized),
+        (429, RateLimited),
+    ],
+)
+def test_without_a_reason_a_refusal_never_ends_a_request(status: int, expected: type[AuthorityError]) -> None:
+    assert type(error_of(status)) is expected
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "Failed to validate requested hostname: read tcp 10.0.0.1:443: read: connection reset by peer",
+        "Failed to validate requested hostname: unexpected EOF",
+        "Failed to validate requested hostname: i/o timeout",
+        "Failed to validate requested hostname: the operation timed out",
+        "Failed to validate requested hostname: context deadline exceeded",
+        "Failed to validate requested hostname: write: broken pipe",
+        "Please try again later",
+    ],
+)
+@pytest.mark.parametrize("code", ["1010", "4711"])
+def test_a_rejection_that_wraps_a_network_failure_is_temporary(code: str, message: str) -> None:
+    error = error_of(400, (code, message))
+    assert type(error) is Unavailable
+    assert "Every hostname" not in error.message
+
+
+@pytest.mark.parametrize("hostname", ["reset.example.com", "timeout.example.com", "*.eof.example.com"])
+def test_a_hostname_does_not_make_a_rejection_temporary(hostname: str) -> None:
+    assert type(error_of(400, ("1010", f"Failed to validate requested hostname {hostname}: no such zone"))) is Rejected
+
+
+def test_of_several_problems_the_mildest_counts() -> None:
+    rejected, temporary, credential = ("1010", "no"), ("1100", "database"), ("10000", "who")
+    assert type(error_of(400, rejected, rejected)) is Rejected
+    assert type(error_of(400, rejected, temporary)) is Unavailable
+    assert type(error_of(400, rejected, temporary, credential)) is Unauthorized
+    assert error_of(400, rejected, temporary).message == "no; database"
+
+
+def test_a_server_error_is_unavailable_whatever_code_it_carries() -> None:
+    assert type(error_of(500, ("1010", "no"))) is Unavailable
+    assert type(error_of(503, ("10000", "who"))) is Unavailable
+
+
+def test_only_a_call_that_signs_can_be_ambiguous() -> None:
+    for signing in (True, False):
+        error = error_of(502, signing=signing)
+        assert isinstance(error, Unavailable)
+        assert error.ambiguous is signing
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "message", "ambiguous"),
+    [
+        (400, "1010", "hostname: connection reset", False),
+        (404, "7003", "no route", False),
+        (400, "1100", "Failed to write certificate to Database", True),
+        (400, "1201", "CA signing failure", True),
+        (200, "4711", "who knows", True),
+        (500, "1010", "hostname", True),
+    ],
+)
+def test_a_failure_is_ambiguous_unless_it_comes_before_the_signature(
+    status: int, code: str, message: str, ambiguous: bool
+) -> None:
+    error = error_of(status, (code, message))
+    assert isinstance(error, Unavailable)
+    assert error.ambiguous is ambiguous
+
+
+def test_a_rate_limit_carries_the_wait() -> None:
+    error = error_of(429, ("971", "slow down"))
+    assert isinstance(error, RateLimited)
+    assert error.retry_after == 7.0
+
+
+def test_the_edge_is_named_when_it_answers_in_place_of_the_api() -> None:
+    error = cloudflare_errors.error("edge", Refusal(status=522, unreadable="the answer is not JSON"), signing=True)
+    assert str(error) == "edge: Cloudflare's edge could not reach the API (the answer is not JSON) (HTTP 522)"
+
+
+def test_a_new_code_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(RULES, "4711", Rule(Verdict.UNAVAILABLE, "Ask the provider"))
+    error = error_of(400, ("4711", "Something new."))
+    assert type(error) is Unavailable
+    assert error.message == "Something new. Ask the provider"
