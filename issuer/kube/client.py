@@ -26,7 +26,7 @@ from issuer.kube.errors import ApiError, InvalidError, KubeError, UnreachableErr
 from issuer.kube.resource import LEASES, Resource
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 
 T = TypeVar("T")
 
@@ -142,7 +142,7 @@ class KubeClient:
         *,
         inactivity: float,
         opened: Callable[[], None] | None = None,
-    ) -> AsyncIterator[bytes]:
+    ) -> AsyncGenerator[bytes, None]:
         """The lines of a watch, until the server ends it.
 
         Args:

@@ -18,6 +18,7 @@ import re
 import secrets
 import time
 from collections import OrderedDict
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import count
@@ -28,6 +29,7 @@ import msgspec
 from issuer.api.meta import format_micro_time, format_time
 from issuer.kube.client import MERGE_PATCH
 from issuer.kube.errors import (
+    AlreadyExistsError,
     ApiError,
     ForbiddenError,
     KubeError,
@@ -241,6 +243,9 @@ class EventRecorder:
             self._give_up(series, error)
         except KubeError as error:
             self._give_up(series, error)
+        except asyncio.CancelledError:
+            self._enqueue(series, series.due)  # for `drain`
+            raise
         else:
             self.written += 1
             series.failures = 0
@@ -280,7 +285,8 @@ class EventRecorder:
     async def _create(self, series: _Series, resource: Resource) -> None:
         name = f"{series.regarding.name[:200].rstrip('.-')}.{series.suffix}"
         event = self._core_event(series, name) if resource is CORE_EVENTS else self._event(series, name)
-        await self._client.create(resource, series.namespace, msgspec.json.encode(event))
+        with suppress(AlreadyExistsError):  # written by an earlier attempt whose answer was lost
+            await self._client.create(resource, series.namespace, msgspec.json.encode(event))
         series.name = name
 
     @property

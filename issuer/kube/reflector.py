@@ -37,7 +37,7 @@ from issuer.kube.errors import (
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import AsyncIterator, Callable, Mapping
+    from collections.abc import AsyncGenerator, Callable, Mapping
 
     from issuer.kube.resource import Resource
 
@@ -67,7 +67,7 @@ class Source(Protocol):
         *,
         inactivity: float,
         opened: Callable[[], None] | None = None,
-    ) -> AsyncIterator[bytes]:
+    ) -> AsyncGenerator[bytes, None]:
         """The lines of a watch."""
         ...
 
@@ -209,7 +209,7 @@ class Reflector:
             self._resource, self._namespace, self._selected(query), inactivity=self._inactivity, opened=opened
         )
         try:
-            async with aclosing(lines):  # type: ignore[type-var] # a generator, but a Protocol cannot say so
+            async with aclosing(lines):
                 async for line in lines:
                     self._event(line)
                     self._backoff.reset()
