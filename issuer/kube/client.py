@@ -1,0 +1,358 @@
+"""Calls to the Kubernetes API: bytes in, bytes out, an error type for everything else.
+
+Typed models cost five times as much as decoding the few fields that are read, and the library's own client neither
+checks the status of a raw answer nor has a timeout. So the calls are made here, on one aiohttp session: every one has
+a timeout, every status is looked at, redirects are not followed, and every failure is a `KubeError`.
+
+Calls wait for the client-side rate limit and for a free place before their timeout starts. Lease calls wait for
+neither: a controller that floods its own client must not lose its lease over it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
+from urllib.parse import urlencode
+
+import aiohttp
+import msgspec
+from aiolimiter import AsyncLimiter
+from yarl import URL
+
+from issuer.kube.access import Access, locate
+from issuer.kube.errors import ApiError, InvalidError, KubeError, UnreachableError, error_from
+from issuer.kube.resource import LEASES, Resource
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+
+T = TypeVar("T")
+
+TIMEOUT: Final = 10.0
+"""Seconds a call may take."""
+BURST: Final = 40
+IN_FLIGHT: Final = 100
+MAX_LINE: Final = 64 * 1024 * 1024
+"""Bytes of one line of a watch. etcd takes 1.5 MiB of an object, but what is built in (CRDs) can be larger."""
+MAX_ERROR_BODY: Final = 64 * 1024
+UNAUTHORIZED: Final = 401
+MERGE_PATCH: Final = "application/merge-patch+json"
+
+
+class KubeClient:
+    """A connection to one API server. Use `connect` or `for_url`, and `close` it.
+
+    Args:
+        access: where it is, and the credential.
+        timeout: seconds that a call may take, connecting included.
+        rate: calls a second on average; None switches the limit off.
+        burst: calls that may go out at once before `rate` holds them back.
+        in_flight: calls under way at the same time at the most; watches do not count.
+        guard: called before each write that is not a Lease's; what it raises ends the call unsent. May be set later.
+        observer: told of each call: verb, resource, HTTP status or the name of the error's class, seconds.
+    """
+
+    def __init__(
+        self,
+        access: Access,
+        *,
+        timeout: float = TIMEOUT,
+        rate: float | None = None,
+        burst: int = BURST,
+        in_flight: int = IN_FLIGHT,
+        guard: Callable[[], None] | None = None,
+        observer: Callable[[str, Resource, int | str, float], None] | None = None,
+    ) -> None:
+        self.guard = guard
+        self._access = access
+        self._timeout = timeout
+        self._limiter = AsyncLimiter(burst, burst / rate) if rate else None
+        self._places = asyncio.Semaphore(in_flight)
+        self._observer = observer
+        self._session: aiohttp.ClientSession | None = None
+
+    @classmethod
+    async def connect(cls, kubeconfig: str | None = None, context: str | None = None, **options: Any) -> KubeClient:
+        """A client for the cluster that kubectl, or a pod, would talk to; see `access.locate` for the order.
+
+        Args:
+            kubeconfig: path of a kubeconfig, or None.
+            context: its context, or None for the current one.
+            options: as for the class.
+
+        Raises:
+            ConfigurationError: there is no usable configuration. Nothing is called yet.
+        """
+        return cls(await locate(kubeconfig, context), **options)
+
+    @classmethod
+    def for_url(cls, base_url: str, **options: Any) -> KubeClient:
+        """A client for an address that asks for no credential, such as the sandbox's; options as for the class."""
+        return cls(Access(base_url), **options)
+
+    @property
+    def url(self) -> str:
+        """The address of the API server."""
+        return self._access.url
+
+    async def get(self, resource: Resource, namespace: str, name: str) -> bytes:
+        """Read one object. Raises KubeErrors, as all calls here do."""
+        return await self._call("get", "GET", resource, namespace, _named(name))
+
+    async def list(self, resource: Resource, namespace: str = "", *, query: Mapping[str, str] | None = None) -> bytes:
+        """Read one page of a collection; `query` holds `limit`, `continue`, selectors."""
+        return await self._call("list", "GET", resource, namespace, "", query=query)
+
+    async def create(self, resource: Resource, namespace: str, body: bytes) -> bytes:
+        """Make an object. Never repeated here: after an `UnreachableError` with `sent` it may exist."""
+        return await self._call("create", "POST", resource, namespace, "", body=body)
+
+    async def replace(
+        self, resource: Resource, namespace: str, name: str, body: bytes, *, subresource: str = ""
+    ) -> bytes:
+        """Write a whole object; a resourceVersion in it guards against lost updates (ConflictError)."""
+        return await self._call("update", "PUT", resource, namespace, _named(name), subresource, body=body)
+
+    async def patch(
+        self,
+        resource: Resource,
+        namespace: str,
+        name: str,
+        body: bytes,
+        *,
+        subresource: str = "",
+        content_type: str = MERGE_PATCH,
+    ) -> bytes:
+        """Change an object; a resourceVersion in a merge patch guards against lost updates (ConflictError)."""
+        return await self._call(
+            "patch", "PATCH", resource, namespace, _named(name), subresource, body=body, content_type=content_type
+        )
+
+    async def delete(self, resource: Resource, namespace: str, name: str, *, body: bytes = b"") -> bytes:
+        """Delete an object; `body` may hold DeleteOptions, preconditions among them."""
+        return await self._call("delete", "DELETE", resource, namespace, _named(name), body=body)
+
+    async def stream(
+        self,
+        resource: Resource,
+        namespace: str,
+        query: Mapping[str, str],
+        *,
+        inactivity: float,
+        opened: Callable[[], None] | None = None,
+    ) -> AsyncGenerator[bytes, None]:
+        """The lines of a watch, until the server ends it.
+
+        Args:
+            resource: what is watched.
+            namespace: where; empty for everywhere.
+            query: `watch`, `resourceVersion`, `timeoutSeconds` and the like.
+            inactivity: seconds without a byte after which the connection counts as dead.
+            opened: called once the server has said yes, which may be long before the first line.
+
+        Raises:
+            KubeError: the watch was refused, or the connection broke or fell silent.
+        """
+        url = self._url(resource.path(namespace), query)
+        async with (
+            self._watched("watch", resource) as note,
+            self._open("GET", url, patience=inactivity) as response,
+        ):
+            note(response.status)
+            if opened is not None:
+                opened()
+            pending = bytearray()
+            while chunk := await _chunk(response, inactivity):
+                pending += chunk
+                if b"\n" not in chunk:
+                    if len(pending) > MAX_LINE:
+                        raise UnreachableError(f"a line of a watch is longer than {MAX_LINE} bytes")
+                    continue
+                *lines, rest = bytes(pending).split(b"\n")
+                pending = bytearray(rest)
+                for line in lines:
+                    if line.strip():
+                        yield line
+
+    async def close(self) -> None:
+        """Give up all connections."""
+        if self._session is not None:
+            await self._session.close()
+            # TLS connections need a turn of the loop to say goodbye; without it aiohttp leaves transports open.
+            await asyncio.sleep(0)
+            self._session = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def _call(
+        self,
+        verb: str,
+        method: str,
+        resource: Resource,
+        namespace: str,
+        name: str,
+        subresource: str = "",
+        *,
+        query: Mapping[str, str] | None = None,
+        body: bytes = b"",
+        content_type: str = "application/json",
+    ) -> bytes:
+        url = self._url(resource.path(namespace, name, subresource), query)
+        if resource == LEASES:
+            return await self._observed(verb, method, url, resource, body, content_type)
+        if self._limiter is not None:
+            await self._limiter.acquire()
+        async with self._places:
+            if method != "GET" and self.guard is not None:
+                self.guard()
+            return await self._observed(verb, method, url, resource, body, content_type)
+
+    async def _observed(
+        self, verb: str, method: str, url: URL, resource: Resource, body: bytes, content_type: str
+    ) -> bytes:
+        async with self._watched(verb, resource) as note:
+            try:
+                async with (
+                    asyncio.timeout(self._timeout),
+                    self._open(method, url, body, content_type, patience=self._timeout) as response,
+                ):
+                    answer = await response.read()
+                    status = response.status
+            except TimeoutError:
+                raise UnreachableError(f"{method} {url.path}: no answer within {self._timeout:g} s") from None
+            except (aiohttp.ClientError, OSError) as error:
+                raise UnreachableError(f"{method} {url.path}: the answer broke off: {_told(error)}") from None
+            if not answer.lstrip().startswith(b"{"):
+                raise UnreachableError(f"{method} {url.path}: the answer is not a Kubernetes object")
+            note(status)
+            return answer
+
+    @asynccontextmanager
+    async def _watched(self, verb: str, resource: Resource) -> AsyncIterator[Callable[[int], None]]:
+        """Tell the observer of one call: at the status, which is noted, or at the error."""
+        started, told = time.monotonic(), False
+
+        def note(result: int | str) -> None:
+            nonlocal told
+            if self._observer is not None and not told:
+                self._observer(verb, resource, result, time.monotonic() - started)
+            told = True
+
+        try:
+            yield note
+        except KubeError as error:
+            note(error.status if isinstance(error, ApiError) else type(error).__name__)
+            raise
+
+    @asynccontextmanager
+    async def _open(
+        self, method: str, url: URL, body: bytes = b"", content_type: str = "", *, patience: float
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """An answer whose status says yes; a 401 is tried once more if there is a newer credential by now."""
+        token = await self._access.authorization()
+        response = await self._request(method, url, body, content_type, token, patience)
+        try:
+            if response.status == UNAUTHORIZED and await self._access.renew(token):
+                response.release()
+                token = await self._access.authorization()
+                response = await self._request(method, url, body, content_type, token, patience)
+            if not 200 <= response.status < 300:  # noqa: PLR2004 - HTTP's own borders
+                raise error_from(response.status, await _error_body(response, patience), response.headers)
+            yield response
+        finally:
+            # A body that was read to its end leaves the connection to the next call; any other ends it.
+            response.release() if response.content.is_eof() else response.close()
+
+    async def _request(
+        self, method: str, url: URL, body: bytes, content_type: str, token: str | None, patience: float
+    ) -> aiohttp.ClientResponse:
+        headers = {"Accept": "application/json"}
+        if body:
+            headers["Content-Type"] = content_type
+        if token:
+            headers["Authorization"] = token
+        try:
+            async with asyncio.timeout(patience):
+                return await self._opened_session().request(
+                    method,
+                    url,
+                    data=body or None,
+                    headers=headers,
+                    allow_redirects=False,
+                    proxy=self._access.proxy,
+                    server_hostname=self._access.server_hostname,
+                )
+        except TimeoutError as error:
+            sent = not isinstance(error, aiohttp.ConnectionTimeoutError)
+            raise UnreachableError(f"{method} {url.path}: no answer within {patience:g} s", sent=sent) from None
+        except (aiohttp.ClientConnectorError, aiohttp.InvalidURL) as error:
+            raise UnreachableError(f"{method} {url.path}: no connection: {_told(error)}", sent=False) from None
+        except (aiohttp.ClientError, OSError) as error:
+            raise UnreachableError(f"{method} {url.path}: {_told(error)}") from None
+
+    def _opened_session(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                # No limit of connections: a Lease call must not queue behind a hundred that hang.
+                connector=aiohttp.TCPConnector(limit=0, ssl=self._access.ssl or True),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                # Half, so that a call that never left can be told from one whose answer was lost.
+                timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._timeout / 2),
+                trust_env=True,
+            )
+        return self._session
+
+    def _url(self, path: str, query: Mapping[str, str] | None) -> URL:
+        # `encoded`, so that yarl leaves the quoting of names as it is.
+        return URL(f"{self._access.url}{path}" + (f"?{urlencode(query)}" if query else ""), encoded=True)
+
+
+def decode(answer: bytes, decoder: msgspec.json.Decoder[T]) -> T:
+    """Read an answer.
+
+    Raises:
+        UnreachableError: it is not what the API server would send.
+    """
+    try:
+        return decoder.decode(answer)
+    except msgspec.DecodeError as error:
+        raise UnreachableError(f"the answer cannot be read: {error}") from None
+
+
+def _named(name: str) -> str:
+    """An empty name would turn a call for one object into one for the collection."""
+    if not name:
+        raise InvalidError(400, "BadRequest", "the object has no name")
+    return name
+
+
+async def _chunk(response: aiohttp.ClientResponse, inactivity: float) -> bytes:
+    try:
+        async with asyncio.timeout(inactivity):
+            return await response.content.readany()
+    except TimeoutError:
+        raise UnreachableError(f"the watch was silent for {inactivity:g} s") from None
+    except (aiohttp.ClientError, OSError) as error:
+        raise UnreachableError(f"the watch broke off: {_told(error)}") from None
+
+
+async def _error_body(response: aiohttp.ClientResponse, patience: float) -> bytes:
+    """What there is of an error's body; the status alone tells enough, so a broken body is no second error."""
+    body = bytearray()
+    try:
+        async with asyncio.timeout(patience):
+            while len(body) < MAX_ERROR_BODY and (chunk := await response.content.readany()):
+                body += chunk
+    except (TimeoutError, aiohttp.ClientError, OSError):
+        pass
+    return bytes(body[:MAX_ERROR_BODY])
+
+
+def _told(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
