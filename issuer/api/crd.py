@@ -192,12 +192,12 @@ def _field(field: inspect.Field) -> Schema:
     return schema
 
 
-def _schema(type_: inspect.Type) -> Schema:  # noqa: PLR0911 - one line a type
+def _schema(type_: inspect.Type) -> Schema:
     match type_:
         case inspect.Metadata():
             inner = _schema(type_.type)
             if description := (type_.extra_json_schema or {}).get("description"):
-                inner = {"description": description} | inner
+                inner = {"description": description} | inner | {"description": description}
             if type_.extra:
                 inner["x-kubernetes-validations"] = [_bounds(type_.extra["minimum"], type_.extra["maximum"])]
             return inner
@@ -207,6 +207,15 @@ def _schema(type_: inspect.Type) -> Schema:  # noqa: PLR0911 - one line a type
             return _struct(type_.cls) | {"description": _doc(type_.cls)}
         case inspect.CustomType() if type_.cls is Duration:
             return {"type": "string", "pattern": duration.PATTERN, "maxLength": 32}
+        case inspect.VarTupleType():
+            limits = {"minItems": type_.min_length, "maxItems": type_.max_length or 64}
+            return {"type": "array", "items": _schema(type_.item_type)} | _given(limits)
+        case _:
+            return _scalar(type_)
+
+
+def _scalar(type_: inspect.Type) -> Schema:
+    match type_:
         case inspect.StrType():
             limits = {
                 "minLength": type_.min_length,
@@ -218,14 +227,10 @@ def _schema(type_: inspect.Type) -> Schema:  # noqa: PLR0911 - one line a type
             return {"type": "integer"} | _given({"minimum": type_.ge, "maximum": type_.le})
         case inspect.FloatType():
             return {"type": "number"} | _given({"minimum": type_.ge, "maximum": type_.le})
-        case inspect.BoolType():
-            return {"type": "boolean"}
         case inspect.LiteralType():
             return {"type": "string", "enum": list(type_.values)}
-        case inspect.VarTupleType() | inspect.ListType():
-            limits = {"minItems": type_.min_length, "maxItems": type_.max_length or 64}
-            return {"type": "array", "items": _schema(type_.item_type)} | _given(limits)
-    raise TypeError(f"no schema for {type_}")
+        case _:
+            raise TypeError(f"no schema for {type_}")
 
 
 def _bounds(minimum: str, maximum: str) -> Schema:

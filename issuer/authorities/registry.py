@@ -14,18 +14,24 @@ if TYPE_CHECKING:
 
 
 class Kind(Protocol):
-    """What a module of an authority offers: a docstring on `Config` for the CRD, and a way to build one."""
+    """What the module of a kind offers."""
 
-    Config: type[msgspec.Struct]
+    @property
+    def Config(self) -> type[msgspec.Struct]:  # noqa: N802 - it is a class
+        """The configuration, with descriptions and bounds; it becomes part of the CRD."""
+        ...
 
-    @staticmethod
-    def configs() -> dict[str, type[msgspec.Struct]]:
-    """The configuration of each kind, for the CRDs."""
-    return {name: kind.Config for name, kind in KINDS.items()}
+    @property
+    def build(self) -> Builder:
+        """Makes the authority."""
+        ...
 
 
-def build(spec: AuthoritySpec, context: AuthorityContext) -> Authority:
-        """Make the authority from its specification.
+class Builder(Protocol):
+    """Makes an authority from its specification."""
+
+    def __call__(self, spec: AuthoritySpec, context: AuthorityContext) -> Authority:
+        """Make it.
 
         Raises:
             InvalidSpecError: its configuration is nonsense.

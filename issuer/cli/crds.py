@@ -8,6 +8,7 @@ import click
 import yaml
 
 from issuer.api import crd
+from issuer.api.issuer import GROUP
 from issuer.authorities import registry
 
 
@@ -31,7 +32,7 @@ def crds(directory: Path | None) -> None:
             click.echo(f"---\n{text}", nl=False)
         else:
             directory.mkdir(parents=True, exist_ok=True)
-            (directory / f"{crd.GROUP}_{definition['spec']['names']['plural']}.yaml").write_text(text)
+            (directory / f"{GROUP}_{definition['spec']['names']['plural']}.yaml").write_text(text)
 
 
 def yaml_text(definition: crd.Schema) -> str:

@@ -81,13 +81,16 @@ class IssuerBook:
         """The entry of an issuer, or None if it does not exist."""
         found = self._lookup[id_.kind](id_.key) if id_.kind in self._lookup else None
         if found is None:
-            self._entries.pop(id_, None)
             return None
         known = self._entries.get(id_)
         if known and (known.uid, known.generation) == (found.metadata.uid, found.metadata.generation):
             return known
         entry = self._entries[id_] = self._build(id_, found)
         return entry
+
+    def drop(self, id_: IssuerId) -> Entry | None:
+        """Take out the entry of an issuer that is gone, if it was ever asked for."""
+        return self._entries.pop(id_, None)
 
     def entries(self) -> Iterable[Entry]:
         """All entries that were asked for and still exist."""

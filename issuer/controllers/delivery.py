@@ -18,8 +18,8 @@ from issuer.api import request as api
 from issuer.api.request import CertificateRequest
 from issuer.controllers.decision import Issue, Pend
 from issuer.controllers.status import request_patch
-from issuer.kube.resource import Resource
 from issuer.kube.errors import ConflictError, NotFoundError
+from issuer.kube.resource import Resource
 from issuer.pki.certificate import fingerprint, load_chain
 
 if TYPE_CHECKING:

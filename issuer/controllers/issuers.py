@@ -17,7 +17,6 @@ from issuer.api import condition
 from issuer.api.condition import FALSE, READY, TRUE, Condition
 from issuer.api.issuer import GROUP, PLURALS, VERSION, AuthorityStatus, Issuer, IssuerStatus
 from issuer.api.meta import format_time
-from issuer.authorities.errors import AuthorityError
 from issuer.controllers.book import IssuerId
 from issuer.controllers.narrator import reference
 from issuer.controllers.status import patch
@@ -33,11 +32,12 @@ if TYPE_CHECKING:
 
     from issuer.controllers.book import Entry, IssuerBook
     from issuer.kube.client import KubeClient
-    from issuer.kube.events import EventRecorder
+    from issuer.kube.events import EventRecorder, EventType
     from issuer.kube.informer import Change, Informer
     from issuer.kube.queue import WorkQueue
     from issuer.observe.metrics import Metrics
-    from issuer.signing.engine import AuthorityHealth, FailoverEngine
+    from issuer.signing.engine import FailoverEngine
+    from issuer.signing.health import AuthorityHealth
 
 _log = get_logger(__name__)
 
@@ -45,7 +45,7 @@ RESOURCES: Final = {
     kind: Resource(GROUP, VERSION, plural, namespaced=kind == "CDNIssuer") for kind, plural in PLURALS.items()
 }
 CHECK_EVERY: Final = 300.0
-CHECK_EVERY_WHEN_NOT_READY: Final = 20.0
+CHECK_EVERY_WHEN_UNWELL: Final = 20.0
 """Seconds between two checks of an issuer's credentials, with jitter."""
 SOON: Final = 0.5
 """Seconds in which several reasons to look at an issuer become one."""
@@ -83,7 +83,7 @@ class IssuerController:
         self._now = now
         self._random = random
         self._awake = awake
-        self._checked: dict[IssuerId, tuple[int, float]] = {}
+        self._checks: dict[IssuerId, tuple[int, float]] = {}
         self._started = False
 
     def start(self) -> None:
@@ -106,11 +106,9 @@ class IssuerController:
             self._queue.add(_id(issuer), lane=str(_id(issuer)), priority=Priority.NEW)
             self._awake(_id(issuer))
 
-    def look_again(self, *, check: bool = False) -> None:
-        """An authority has changed its state: refresh the issuers, and ask for credentials anew if `check`."""
+    def look_again(self) -> None:
+        """An authority has changed its state: refresh the issuers."""
         for entry in self._book.entries():
-            if check:
-                self._checked.pop(entry.id, None)
             self._queue.add_after(entry.id, SOON, lane=str(entry.id))
 
     async def reconcile(self, id_: IssuerId) -> None:
@@ -118,7 +116,10 @@ class IssuerController:
         entry = self._book.find(id_)
         issuer = self._informers[id_.kind].get(id_.key)
         if entry is None or issuer is None:
-            self._checked.pop(id_, None)
+            self._checks.pop(id_, None)
+            gone = self._book.drop(id_)
+            if gone is not None and gone.plan is not None:
+                self._engine.forget(gone.plan)
             self._metrics.forget_issuer(kind=id_.kind, namespace=id_.key.namespace, name=id_.key.name)
             return
         await self._check(entry)
@@ -127,30 +128,17 @@ class IssuerController:
         ready = condition.is_true(status.conditions, READY)
         if ready and not condition.is_true(issuer.status.conditions, READY):
             self._awake(id_)
-        every = CHECK_EVERY if ready else CHECK_EVERY_WHEN_NOT_READY
-        self._queue.add_after(id_, every * self._random.uniform(0.8, 1.2), lane=str(id_))
+        well = ready and all(authority.state in CAN_SIGN for authority in status.authorities)
+        every = (CHECK_EVERY if well else CHECK_EVERY_WHEN_UNWELL) * self._random.uniform(0.8, 1.2)
+        self._checks[id_] = (entry.generation, asyncio.get_running_loop().time() + every)
+        self._queue.add_after(id_, every, lane=str(id_))
 
     async def _check(self, entry: Entry) -> None:
-        """Ask every authority whether it takes our credential, if that was not done lately."""
-        if entry.plan is None:
+        """Ask every authority whether it takes our credential, if that is due; the engine remembers the answers."""
+        generation, due = self._checks.get(entry.id, (-1, 0.0))
+        if entry.plan is None or (generation == entry.generation and asyncio.get_running_loop().time() < due):
             return
-        loop = asyncio.get_running_loop()
-        generation, when = self._checked.get(entry.id, (-1, 0.0))
-        if generation == entry.generation and loop.time() - when < CHECK_EVERY_WHEN_NOT_READY / 2:
-            return
-        self._checked[entry.id] = (entry.generation, loop.time())
-
-        async def check(position: int) -> None:
-            assert entry.plan is not None
-            planned = entry.plan.authorities[position]
-            try:
-                await self._engine.check(planned)
-            except AuthorityError as error:
-                _log.warning(
-                    "authority check failed", issuer=str(entry.id), authority=planned.authority.name, error=str(error)
-                )
-
-        await asyncio.gather(*(check(position) for position in range(len(entry.plan.authorities))))
+        await asyncio.gather(*(self._engine.check(planned) for planned in entry.plan.authorities))
 
     def _status(self, issuer: Issuer, entry: Entry) -> IssuerStatus:
         now, generation = self._now(), issuer.metadata.generation
@@ -179,8 +167,8 @@ class IssuerController:
             raise
         ready = condition.find(status.conditions, READY)
         if ready and not condition.same_meaning(issuer.ready, ready):
-            kind = "Normal" if ready.status == TRUE else "Warning"
-            self._events.emit(reference(issuer), kind, ready.reason, ready.message)
+            type_: EventType = "Normal" if ready.status == TRUE else "Warning"
+            self._events.emit(reference(issuer), type_, ready.reason, ready.message)
             _log.info(
                 "issuer changed",
                 issuer=str(_id(issuer)),

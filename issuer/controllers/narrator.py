@@ -46,34 +46,41 @@ class Narrator:
 
     def finished(self, request: CertificateRequest, verdict: Fail | Issue) -> None:
         """It has ended, and its status says so."""
+        if isinstance(verdict, Issue):
+            self._issued(request, verdict)
+        else:
+            self._count(request, OUTCOMES[verdict.reason], "")
+            self._events.emit(reference(request), "Warning", verdict.event, verdict.message)
+            _log.error("request failed", **_fields(request), reason=verdict.event, message=verdict.message)
+
+    def _issued(self, request: CertificateRequest, verdict: Issue) -> None:
+        issued = verdict.issued
+        seconds = self._count(request, "issued", issued.authority)
+        why = f" ({verdict.authority_message})" if issued.passed_over else ""
+        self._events.emit(reference(request), "Normal", "CertificateIssued", verdict.message + why)
+        _log.info(
+            "request issued",
+            **_fields(request),
+            authority=issued.authority,
+            seconds=round(seconds, 3),
+            fingerprint=issued.fingerprint,
+            passed_over=[str(error) for error in issued.passed_over],
+        )
+
+    def _count(self, request: CertificateRequest, outcome: str, authority: str) -> float:
+        """Count one that has ended; returns the seconds since its approval."""
         id_ = issuer_id(request.spec.issuer_ref, request.metadata.namespace)
         approved = request.approved_at
         seconds = max(0.0, (self._now() - approved).total_seconds()) if approved else 0.0
-        issued = isinstance(verdict, Issue)
         self._metrics.request_finished(
             issuer_kind=id_.kind,
             issuer_namespace=id_.key.namespace,
             issuer=id_.key.name,
-            outcome="issued" if issued else OUTCOMES[verdict.reason],
-            authority=verdict.issued.authority if issued else "",
+            outcome=outcome,
+            authority=authority,
             seconds=seconds,
         )
-        if issued:
-            message = verdict.message
-            if verdict.issued.passed_over:
-                message += f" ({verdict.authority_message})"
-            self._events.emit(reference(request), "Normal", "CertificateIssued", message)
-            _log.info(
-                "request issued",
-                **_fields(request),
-                authority=verdict.issued.authority,
-                seconds=round(seconds, 3),
-                fingerprint=verdict.issued.fingerprint,
-                passed_over=[str(error) for error in verdict.issued.passed_over],
-            )
-        else:
-            self._events.emit(reference(request), "Warning", verdict.event, verdict.message)
-            _log.error("request failed", **_fields(request), reason=verdict.event, message=verdict.message)
+        return seconds
 
     def write_failed(self, request: CertificateRequest, verdict: Verdict, error: KubeError) -> None:
         """The status could not be written; it is tried again."""

@@ -30,6 +30,7 @@ from issuer.kube.lease import LeaderElector
 from issuer.kube.queue import WorkQueue
 from issuer.kube.secrets import SecretCache
 from issuer.observe.logs import get_logger
+from issuer.observe.metrics import Snapshot
 from issuer.signing.engine import FailoverEngine
 
 if TYPE_CHECKING:
@@ -131,7 +132,11 @@ class Program:
         self.book = IssuerBook(lookup, context, options.cluster_resource_namespace)
         self.request_queue: WorkQueue[RequestId] = WorkQueue()
         self.issuer_queue: WorkQueue[IssuerId] = WorkQueue()
-        signals = Signals(metrics)
+        signals = Signals(
+            metrics,
+            wake=lambda: self.request_controller.wake(),  # noqa: PLW0108 - made below
+            look_again=lambda: self.issuer_controller.look_again(),  # noqa: PLW0108
+        )
         self.engine = FailoverEngine(now=utc_now, random=chance, guard=self._may_call, observer=signals)
         self.request_controller = RequestController(
             requests=self.requests,
@@ -155,11 +160,10 @@ class Program:
             random=chance,
             awake=self.request_controller.wake,
         )
-        signals.connect(self.request_controller.wake, self.issuer_controller.look_again)
         self.requests.add_handler(self.request_controller.observe)
         for informer in self.issuers.values():
             informer.add_handler(self.issuer_controller.observe)
-        metrics.watch(self)
+        metrics.watch(self._snapshot)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set.
@@ -259,6 +263,34 @@ class Program:
             raise StoppingError
         if self._options.leader_election:
             self.elector.check()
+
+    def may_write(self) -> None:
+        """Asked before each write to the API server.
+
+        Raises:
+            LeaseLostError: another replica may be working.
+        """
+        if self._options.leader_election and self._leading:
+            self.elector.check()
+
+    def _snapshot(self) -> Snapshot:
+        """What the metrics count at each scrape."""
+        now, loop_time = utc_now(), asyncio.get_running_loop().time()
+        waiting = self.request_controller.unfinished()
+        approved = [request.approved_at or now for request in waiting]
+        return Snapshot(
+            pending=len(waiting),
+            oldest_pending_seconds=max(0.0, (now - min(approved)).total_seconds()) if approved else 0.0,
+            unapproved=self.request_controller.unapproved(),
+            queue_depth={"requests": self.request_queue.depth, "issuers": self.issuer_queue.depth},
+            orphans=self.engine.orphans,
+            leading=self._leading,
+            watch_silence_seconds={
+                name: loop_time - informer.last_contact
+                for name, informer in self._informers().items()
+                if informer.last_contact > float("-inf")
+            },
+        )
 
     def _informers(self) -> dict[str, Informer[Any]]:
         return {str(RESOURCE): self.requests} | {str(RESOURCES[kind]): found for kind, found in self.issuers.items()}

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from issuer.api.meta import ObjectKey
+from issuer.api.meta import ObjectKey  # noqa: TC001 - a field of a NamedTuple is evaluated
 from issuer.api.request import AUTHORITIES_ANNOTATION
 from issuer.authorities.base import SigningOrder
 from issuer.controllers.book import IssuerId, is_ours, issuer_id
@@ -156,6 +156,12 @@ class RequestController:
     def unfinished(self) -> list[CertificateRequest]:
         """Approved requests of ours that have not ended yet."""
         return [r for r in self._requests.items() if self._concerns(r) and r.is_approved and not r.is_finished]
+
+    def unapproved(self) -> int:
+        """How many requests of ours no approver has spoken about."""
+        return sum(
+            self._concerns(r) and not (r.is_approved or r.is_denied or r.is_finished) for r in self._requests.items()
+        )
 
     async def reconcile(self, id_: RequestId) -> None:
         """Take one request a step further."""

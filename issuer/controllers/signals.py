@@ -10,19 +10,43 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from issuer.observe.metrics import Metrics
+    from issuer.signing.breaker import BreakerState
 
 _log = get_logger(__name__)
 
 
 class Signals:
-    """The observer of the engine."""
+    """The observer of the engine.
 
-    def __init__(self, metrics: Metrics) -> None:
+    Args:
+        metrics: counts.
+        wake: takes up pending requests, because an authority is back.
+        look_again: refreshes the issuers, because an authority has changed.
+    """
+
+    def __init__(self, metrics: Metrics, *, wake: Callable[[], None], look_again: Callable[[], None]) -> None:
         self._metrics = metrics
-        self._wake: Callable[[], None] = _nothing
-        self._look_again: Callable[[], None] = _nothing
-
-    def connect(self, wake: Callable[[], None], look_again: Callable[[], None]) -> None:
-        """Say who is to be told: `wake` takes up pending requests, `look_again` refreshes the status of issuers."""
         self._wake = wake
         self._look_again = look_again
+
+    def attempt(self, issuer: str, authority: str, call: str, result: str, seconds: float) -> None:
+        """A call to an authority has ended."""
+        self._metrics.authority_call(issuer=issuer, authority=authority, call=call, result=result, seconds=seconds)
+        if result == "Unauthorized":
+            self._look_again()
+
+    def breaker(self, account: str, authority: str, state: BreakerState) -> None:
+        """A breaker has changed."""
+        self._metrics.breaker(account=account, state=state.value)
+        _log.warning("circuit breaker", account=account, authority=authority, state=state.value)
+        self._look_again()
+
+    def failover(self, issuer: str, from_: str, to: str, cause: str) -> None:
+        """A later authority of the list has signed."""
+        self._metrics.failover(issuer=issuer, from_=from_, to=to, cause=cause)
+
+    def recovered(self, account: str) -> None:
+        """What waits for this account may try now."""
+        _log.info("authority recovered", account=account)
+        self._look_again()
+        self._wake()

@@ -27,7 +27,7 @@ TO_THE_END: Final = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600,
 """Seconds from approval to the end of a request; a day is the longest that is told apart."""
 CALL: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 45, 60, 120)
 """Seconds of a call. A certificate with a hundred names has been seen to take 43."""
-BREAKER_STATES: Final = ("closed", "half_open", "open")
+BREAKER_STATES: Final = ("closed", "half-open", "open")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
