@@ -106,7 +106,7 @@ class Rig:
         listen = ["--listen", "127.0.0.1:0"]
         started = time.monotonic()
         self._process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "issuer.cli.main", "run", *flags, *listen
+            sys.executable, "-m", "issuer", "run", *flags, *listen
         )
         return started
 

@@ -1,0 +1,67 @@
+"""What goes wrong at the sandbox's API server, and to which calls."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+FaultKind = Literal["conflict", "gone", "throttle", "error", "hang", "cut", "latency"]
+
+
+@dataclass(slots=True, kw_only=True)
+class Fault:
+    """One fault.
+
+    Attributes:
+        kind: `conflict` 409, `gone` 410, `throttle` 429, `error` a page of HTML with `status`, `hang` no answer, `cut`
+            the connection is closed, `latency` only late.
+        method: HTTP method it is limited to; empty: all.
+        path_contains: part of the path it is limited to.
+        count: calls that are hit before it is over; None: all, until it is removed.
+        seconds: how late (latency), or what Retry-After says (throttle).
+        status: of `error`.
+        after: what was asked for is done first; only its answer is lost.
+    """
+
+    kind: FaultKind
+    method: str = ""
+    path_contains: str = ""
+    count: int | None = None
+    seconds: float = 1.0
+    status: int = 500
+    after: bool = False
+    hits: int = field(default=0, init=False)
+
+    def concerns(self, method: str, path: str) -> bool:
+        """Whether it hits such a call."""
+        if self.method and self.method != method:
+            return False
+        return self.path_contains in path and (self.count is None or self.hits < self.count)
+
+
+class Faults:
+    """The faults that are switched on."""
+
+    def __init__(self) -> None:
+        self._active: list[Fault] = []
+
+    def add(self, fault: Fault) -> Fault:
+        """Switch one on; it counts its `hits`."""
+        self._active.append(fault)
+        return fault
+
+    def remove(self, fault: Fault) -> None:
+        """Switch one off."""
+        self._active.remove(fault)
+
+    def clear(self) -> None:
+        """Switch all off."""
+        self._active.clear()
+
+    def strike(self, method: str, path: str) -> Fault | None:
+        """The first fault that hits this call, and is counted for it."""
+        for fault in self._active:
+            if fault.concerns(method, path):
+                fault.hits += 1
+                return fault
+        return None

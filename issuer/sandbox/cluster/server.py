@@ -1,0 +1,269 @@
+"""The API server: paths and verbs to the store, with the words and codes of the real one.
+
+It stands on aiohttp's low-level server, because benchmarks run against it. There is no authentication and no
+authorization; admission is one rule, that a namespace has to exist.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+from aiohttp import web
+
+from issuer.sandbox.cluster import discovery, errors, newevents, patching, tables
+from issuer.sandbox.cluster.errors import StatusError
+from issuer.sandbox.cluster.kinds import NAMESPACES, NEW_EVENTS
+from issuer.sandbox.cluster.selectors import selector
+from issuer.sandbox.cluster.watch import Watch
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from issuer.sandbox.cluster.faults import Fault, Faults
+    from issuer.sandbox.cluster.kinds import Kind, Manifest
+    from issuer.sandbox.cluster.paths import Kinds, Target
+    from issuer.sandbox.cluster.store import Store, Stored
+
+WRITES: Final = frozenset({"POST", "PUT", "PATCH", "DELETE"})
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """A write that was asked for: when (`time.monotonic`), by whom, and what came of it."""
+
+    method: str
+    path: str
+    user_agent: str
+    time: float
+    status: int
+
+
+class Server:
+    """Answers calls from the store."""
+
+    def __init__(self, store: Store, kinds: Kinds, faults: Faults) -> None:
+        self._store = store
+        self._kinds = kinds
+        self._faults = faults
+        self._pages: dict[str, tuple[int, list[Stored]]] = {}
+        self._tokens = itertools.count(1)
+        self._runner: web.ServerRunner | None = None
+        self._hanging = asyncio.Event()
+        self._watches: set[Watch] = set()
+        self.writes: list[Write] = []
+        self.calls: list[tuple[str, str]] = []
+
+    async def start(self, port: int, host: str = "127.0.0.1") -> str:
+        """Listen; returns the URL."""
+        self._hanging.clear()
+        server = web.Server(self._handle, access_log=None, handler_cancellation=True, keepalive_timeout=75.0)
+        self._runner = web.ServerRunner(server, shutdown_timeout=0.1)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, host, port, backlog=4096).start()
+        return f"http://{host}:{self._runner.addresses[0][1]}"
+
+    async def stop(self) -> None:
+        """Stop listening; watches end, what hangs is cut off."""
+        self._hanging.set()
+        self.cut_watches()
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+
+    def cut_watches(self) -> None:
+        """End every watch, as a restarted API server would."""
+        for watch in tuple(self._watches):
+            watch.cut()
+
+    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        self.calls.append((request.method, request.path))
+        try:
+            body = await request.read()
+            fault = self._faults.strike(request.method, request.raw_path)
+            if fault is not None and not fault.after:
+                await self._fail(request, fault)
+            response = await self._answer(request, body)
+            if fault is not None and fault.after:
+                await self._fail(request, fault)
+        except StatusError as error:
+            response = _json(error.body, error.code, error.headers)
+        self._note(request, response.status)
+        return response
+
+    def _note(self, request: web.BaseRequest, status: int) -> None:
+        if request.method in WRITES:
+            agent = request.headers.get("User-Agent", "")
+            self.writes.append(Write(request.method, request.path, agent, time.monotonic(), status))
+
+    async def _fail(self, request: web.BaseRequest, fault: Fault) -> None:
+        """Do what the fault says.
+
+        Raises:
+            StatusError: it is an answer.
+            ConnectionResetError: it is none.
+        """
+        match fault.kind:
+            case "latency":
+                await asyncio.sleep(fault.seconds)
+            case "conflict":
+                raise StatusError(409, "Conflict", "the object has been modified (a fault)")
+            case "gone":
+                raise errors.expired("too old resource version (a fault)")
+            case "throttle":
+                headers = {"Retry-After": f"{fault.seconds:.0f}"}
+                raise StatusError(429, "TooManyRequests", "too many requests (a fault)", headers=headers)
+            case "error":
+                raise StatusError(fault.status, "InternalError", "an error on the server (a fault)")
+            case "hang":
+                await self._hanging.wait()
+                raise ConnectionResetError
+            case "cut":
+                if request.transport is not None:
+                    request.transport.abort()
+                raise ConnectionResetError
+
+    async def _answer(self, request: web.BaseRequest, body: bytes) -> web.StreamResponse:
+        path, query = request.path, request.query
+        if request.method == "GET" and (found := discovery.answer(path.rstrip("/"), self._kinds)) is not None:
+            return _json(found)
+        target = self._kinds.target(path)
+        match request.method:
+            case "GET" if target.name:
+                return self._one(request, target, self._store.get(target.kind, target.key))
+            case "GET" if query.get("watch", "") in ("1", "true", "True"):
+                return await self._watch(request, target)
+            case "GET":
+                return self._list(request, target)
+            case "POST" if not target.name:
+                self._check_namespace(target)
+                created = self._store.create(target.kind, target.namespace, _read(target.kind, body))
+                return self._one(request, target, created, 201)
+            case "PUT" if target.name:
+                obj = _read(target.kind, body)
+                updated = self._store.update(target.kind, target.key, obj, status=bool(target.subresource))
+                return self._one(request, target, updated)
+            case "PATCH" if target.name:
+                return self._one(request, target, self._patch(target, request.content_type, body))
+            case "DELETE":
+                return self._delete(request, target, body)
+        raise StatusError(405, "MethodNotAllowed", "the server does not allow this method on the requested resource")
+
+    def _patch(self, target: Target, content_type: str, body: bytes) -> Stored:
+        kind = target.kind
+        old = self._store.get(kind, target.key)
+        shown = newevents.to_new(old.obj) if kind is NEW_EVENTS else old.obj
+        patched = patching.apply(content_type, shown, _decoded(body))
+        if patched["metadata"].get("resourceVersion") == "":
+            patched["metadata"]["resourceVersion"] = old.obj["metadata"]["resourceVersion"]
+        if kind is NEW_EVENTS:
+            patched = newevents.to_core(patched)
+        if target.subresource:
+            # A UID in a patch of a custom resource's status is not looked at.
+            patched["metadata"] = {"resourceVersion": patched["metadata"].get("resourceVersion", "")}
+        return self._store.update(kind, target.key, patched, status=bool(target.subresource))
+
+    def _delete(self, request: web.BaseRequest, target: Target, body: bytes) -> web.Response:
+        options = _decoded(body) if body else {}
+        if target.name:
+            gone = self._store.delete(target.kind, target.key, options.get("preconditions"))
+            if target.kind is NAMESPACES:
+                self._empty(target.name)
+            return self._one(request, target, gone)
+        test = selector(target.kind, request.query.get("labelSelector", ""), request.query.get("fieldSelector", ""))
+        for stored in [one for one in self._store.list(target.kind, target.namespace) if test(one.obj)]:
+            metadata = stored.obj["metadata"]
+            self._store.delete(target.kind, (metadata.get("namespace", ""), metadata["name"]))
+        return _json({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"})
+
+    def _empty(self, namespace: str) -> None:
+        """What was in a namespace goes with it."""
+        for kind in self._kinds:
+            if kind.namespaced:
+                for stored in self._store.list(kind, namespace):
+                    with contextlib.suppress(StatusError):
+                        self._store.delete(kind, (namespace, stored.obj["metadata"]["name"]))
+
+    def _list(self, request: web.BaseRequest, target: Target) -> web.Response:
+        query = request.query
+        limit = int(query.get("limit") or 0)
+        if token := query.get("continue"):
+            if token not in self._pages:
+                raise errors.expired("The provided continue parameter is too old to display a consistent list result.")
+            revision, found = self._pages.pop(token)
+        else:
+            test = selector(target.kind, query.get("labelSelector", ""), query.get("fieldSelector", ""))
+            found = [one for one in self._store.list(target.kind, target.namespace) if test(one.obj)]
+            revision = self._store.revision
+        metadata: Manifest = {"resourceVersion": str(revision)}
+        if limit and len(found) > limit:
+            rest = found[limit:]
+            metadata |= {"continue": f"page-{next(self._tokens)}", "remainingItemCount": len(rest)}
+            self._pages[metadata["continue"]] = revision, rest
+            found = found[:limit]
+        if tables.wanted(request.headers.get("Accept", "")):
+            return _json(tables.table(target.kind, [one.obj for one in found], str(revision)))
+        head = msgspec.json.encode(
+            {"kind": f"{target.kind.kind}List", "apiVersion": target.kind.api_version, "metadata": metadata}
+        )
+        items = b",".join(_shown(target.kind, one) for one in found)
+        return web.Response(body=head[:-1] + b',"items":[' + items + b"]}", content_type="application/json")
+
+    async def _watch(self, request: web.BaseRequest, target: Target) -> web.StreamResponse:
+        query = request.query
+        test = selector(target.kind, query.get("labelSelector", ""), query.get("fieldSelector", ""))
+        watch = Watch(
+            self._store,
+            target,
+            test,
+            table=tables.wanted(request.headers.get("Accept", "")),
+            bookmarks=query.get("allowWatchBookmarks", "") in ("1", "true", "True"),
+            timeout=float(query.get("timeoutSeconds") or 3600),
+        )
+        self._watches.add(watch)
+        try:
+            return await watch.serve(request, query.get("resourceVersion", ""))
+        finally:
+            self._watches.discard(watch)
+
+    def _one(self, request: web.BaseRequest, target: Target, stored: Stored, status: int = 200) -> web.Response:
+        if tables.wanted(request.headers.get("Accept", "")):
+            return _json(tables.table(target.kind, [stored.obj], stored.obj["metadata"]["resourceVersion"]), status)
+        return web.Response(status=status, body=_shown(target.kind, stored), content_type="application/json")
+
+    def _check_namespace(self, target: Target) -> None:
+        if target.kind.namespaced:
+            self._store.get(NAMESPACES, ("", target.namespace))
+
+
+def _shown(kind: Kind, stored: Stored) -> bytes:
+    return msgspec.json.encode(newevents.to_new(stored.obj)) if kind is NEW_EVENTS else stored.encoded
+
+
+def _read(kind: Kind, body: bytes) -> Manifest:
+    obj = _decoded(body)
+    if not isinstance(obj, dict):
+        raise errors.bad_request("the object is not an object")
+    named = (obj.get("apiVersion", kind.api_version), obj.get("kind", kind.kind))
+    if named != (kind.api_version, kind.kind):
+        raise errors.bad_request(f"the object is a {named[0]} {named[1]}, not a {kind.api_version} {kind.kind}")
+    if not isinstance(obj.get("metadata", {}), dict):
+        raise errors.bad_request("metadata is not an object")
+    return newevents.to_core(obj) if kind is NEW_EVENTS else obj
+
+
+def _decoded(body: bytes) -> Any:
+    try:
+        return msgspec.json.decode(body)
+    except msgspec.DecodeError as error:
+        raise errors.bad_request(f"the body is not JSON: {error}") from None
+
+
+def _json(body: Mapping[str, Any], status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
+    encoded = msgspec.json.encode(body)
+    return web.Response(status=status, body=encoded, content_type="application/json", headers=headers)

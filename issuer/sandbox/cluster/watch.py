@@ -1,0 +1,139 @@
+"""One watch: what has happened since a revision, then what happens, a line each, with bookmarks in between."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+from aiohttp import web
+
+from issuer.sandbox.cluster import newevents, tables
+from issuer.sandbox.cluster.kinds import NEW_EVENTS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from issuer.sandbox.cluster.kinds import Manifest
+    from issuer.sandbox.cluster.paths import Target
+    from issuer.sandbox.cluster.store import Happening, Store, Stored
+
+BOOKMARK_EVERY: Final = 5.0
+"""Seconds; a real API server takes about a minute."""
+
+
+class Watch:
+    """Serves one watch."""
+
+    def __init__(
+        self,
+        store: Store,
+        target: Target,
+        test: Callable[[Manifest], bool],
+        *,
+        table: bool,
+        bookmarks: bool,
+        timeout: float,
+    ) -> None:
+        self._store = store
+        self._target = target
+        self._test = test
+        self._table = table
+        self._bookmarks = bookmarks
+        self._timeout = timeout
+        self._cut = asyncio.Event()
+        self._columns_sent = False
+
+    def cut(self) -> None:
+        """End it."""
+        self._cut.set()
+
+    async def serve(self, request: web.BaseRequest, since: str) -> web.StreamResponse:
+        """Send what happens until the time is up, the client is gone, or the watch is cut.
+
+        Raises:
+            StatusError: the history does not go back to `since`.
+        """
+        queue = self._store.subscribe()
+        try:
+            lines = self._beginning(since)
+            response = web.StreamResponse(headers={"Content-Type": "application/json"})
+            response.enable_chunked_encoding()
+            await response.prepare(request)
+            with contextlib.suppress(ConnectionError, TimeoutError):
+                async with asyncio.timeout(self._timeout):
+                    await self._send(response, lines, queue)
+            with contextlib.suppress(ConnectionError):
+                await response.write_eof()
+            return response
+        finally:
+            self._store.unsubscribe(queue)
+
+    async def _send(self, response: web.StreamResponse, lines: list[bytes], queue: asyncio.Queue[Happening]) -> None:
+        cut = asyncio.ensure_future(self._cut.wait())
+        try:
+            while not self._cut.is_set():
+                if lines:
+                    await response.write(b"".join(lines))
+                getting = asyncio.ensure_future(queue.get())
+                done, _ = await asyncio.wait(
+                    {getting, cut}, timeout=BOOKMARK_EVERY, return_when=asyncio.FIRST_COMPLETED
+                )
+                lines = []
+                if getting in done:
+                    lines = self._lines(getting.result())
+                    while not queue.empty():
+                        lines += self._lines(queue.get_nowait())
+                else:
+                    getting.cancel()
+                    if self._bookmarks:
+                        lines = [self._bookmark()]
+        finally:
+            cut.cancel()
+
+    def _beginning(self, since: str) -> list[bytes]:
+        """What is there (`since` empty or 0), or what has happened since."""
+        if since in ("", "0"):
+            found = self._store.list(self._target.kind, self._target.namespace)
+            return [self._line("ADDED", one) for one in found if self._test(one.obj)]
+        events = self._store.since(self._target.kind.id, int(since))
+        return [line for event in events for line in self._lines(event)]
+
+    def _lines(self, event: Happening) -> list[bytes]:
+        if event.resource != self._resource or (self._target.namespace and event.key[0] != self._target.namespace):
+            return []
+        now = event.type != "DELETED" and self._test(event.new.obj)
+        before = event.old is not None and self._test(event.old.obj)
+        if now:
+            return [self._line("MODIFIED" if before else "ADDED", event.new)]
+        return [self._line("DELETED", event.new)] if before else []
+
+    @property
+    def _resource(self) -> tuple[str, str]:
+        return self._target.kind.id
+
+    def _line(self, type_: str, stored: Stored) -> bytes:
+        if self._table:
+            shown = tables.table(
+                self._target.kind,
+                [stored.obj],
+                stored.obj["metadata"]["resourceVersion"],
+                with_columns=not self._columns_sent,
+            )
+            self._columns_sent = True
+            encoded = msgspec.json.encode(shown)
+        elif self._target.kind is NEW_EVENTS:
+            encoded = msgspec.json.encode(newevents.to_new(stored.obj))
+        else:
+            encoded = stored.encoded
+        return b'{"type":"' + type_.encode() + b'","object":' + encoded + b"}\n"
+
+    def _bookmark(self) -> bytes:
+        kind = self._target.kind
+        obj = {
+            "kind": kind.kind,
+            "apiVersion": kind.api_version,
+            "metadata": {"resourceVersion": str(self._store.revision), "creationTimestamp": None},
+        }
+        return msgspec.json.encode({"type": "BOOKMARK", "object": obj}) + b"\n"
