@@ -52,6 +52,16 @@ _TRACE_ID: Final = re.compile(r"[^0-9A-Za-z-]+")
 _SECONDS: Final = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
 _RESET_SECONDS: Final = re.compile(r";\s*t=([0-9]{1,9})")
 
+_LOSSES: Final = (
+    httpx.HTTPError,
+    httpx.InvalidURL,
+    httpx.StreamError,
+    aiohttp.ClientError,
+    OSError,
+    # From the transport, undocumented: its session was closed, or a .netrc competes with our credential.
+    RuntimeError,
+    ValueError,
+)
 _NEVER_SENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
 _NEVER_SENT_CAUSES: Final = (
     aiohttp.ClientConnectorError,
@@ -133,7 +143,7 @@ class Api:
             ) as response:
                 status, headers = response.status_code, response.headers
                 raw, unreadable = await _read(response)
-        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, aiohttp.ClientError, OSError) as error:
+        except _LOSSES as error:
             raise self._lost(error, method, path, timeouts, clean) from None
         trace_id = clean.trace_id(headers.get("cf-ray", ""))
         envelope, unreadable = (None, unreadable) if unreadable else _decode(raw)
@@ -169,7 +179,7 @@ class Api:
             return Unavailable(self._authority, f"{method} {path}: could not connect: {what}")
         if isinstance(cause, (httpx.ReadTimeout, TimeoutError)):
             what = f"no answer within {human(timeouts.read)}"
-        else:
+        elif not isinstance(cause, (RuntimeError, ValueError)):
             what = f"the connection was lost before the answer: {what}"
         return Unavailable(self._authority, f"{method} {path}: {what}", ambiguous=method == "POST")
 

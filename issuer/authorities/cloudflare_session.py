@@ -157,7 +157,7 @@ class OriginSession:
             return
         result = reply.result if isinstance(reply.result, dict) else {}
         status = result.get("status")
-        if status in {"disabled", "expired"}:
+        if isinstance(status, str) and status in {"disabled", "expired"}:
             raise Unauthorized(
                 self._name,
                 f"the API token is {status}; create another one and put it into the Secret",

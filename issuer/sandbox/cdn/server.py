@@ -83,6 +83,8 @@ class MockCDN:
         self._changed = asyncio.Event()
         self._url = ""
         self._rays = 0
+        self.hanging = 0
+        """How many calls hang at this moment."""
 
     async def start(self, port: int = 0, *, host: str = "127.0.0.1", tls: ssl.SSLContext | None = None) -> str:
         """Listen; returns the base URL, without the API's path."""
@@ -201,6 +203,16 @@ class MockCDN:
         loop.call_later(delay, finish)
         return await done
 
+    async def _hang(self) -> None:
+        """Keep a call waiting until its client gives up, which cancels its handler, or the mock is stopped."""
+        self.hanging += 1
+        self._changed.set()
+        try:
+            await self._stopped.wait()
+        finally:
+            self.hanging -= 1
+            self._changed.set()
+
     async def _fail(
         self,
         request: web.BaseRequest,
@@ -214,7 +226,7 @@ class MockCDN:
             work = partial(_refuse, fault)
         result = await self._after(delay, work)
         if kind in {FaultKind.HANG, FaultKind.HANG_AFTER}:
-            await self._stopped.wait()
+            await self._hang()
             _reset(request)
         elif kind in {FaultKind.RESET_BEFORE, FaultKind.RESET_AFTER}:
             _reset(request)

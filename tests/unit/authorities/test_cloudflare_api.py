@@ -166,6 +166,8 @@ async def test_the_status_counts_even_if_the_body_is_of_no_use() -> None:
         (httpx.DecodingError("garbage"), False),
         (aiohttp.ClientPayloadError("half"), False),
         (ConnectionResetError("reset"), False),
+        (RuntimeError("Session is closed"), False),
+        (ValueError("Cannot combine AUTHORIZATION header with AUTH argument"), False),
     ],
 )
 async def test_a_lost_call_says_whether_it_was_sent(error: Exception, never_sent: bool) -> None:

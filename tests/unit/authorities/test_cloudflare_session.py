@@ -258,7 +258,7 @@ async def check(verify: httpx.Response, listing: httpx.Response | None = None, *
     return [str(call.request.url.query, "ascii") for call in routes.calls]
 
 
-@pytest.mark.parametrize("result", [{"id": "1", "status": "active"}, {"id": "1"}, None, [], "active"])
+@pytest.mark.parametrize("result", [{"id": "1", "status": "active"}, {"id": "1"}, {"status": []}, None, [], "active"])
 async def test_a_token_that_verifies_is_good(result: Any) -> None:
     assert await check(httpx.Response(200, json={"success": True, "result": result})) == [""]
 

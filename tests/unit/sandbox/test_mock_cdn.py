@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -207,6 +208,32 @@ async def test_the_api_is_at_the_root_too() -> None:
         http.get(call.cdn.url + "/zones", headers=BEARER) as got,
     ):
         assert got.status == 200
+
+
+async def test_a_call_that_hangs_is_forgotten_when_its_client_gives_up() -> None:
+    async with mock() as call:
+        call.cdn.faults.set("hang")
+        hanging = asyncio.create_task(call("GET", "/zones"))
+        await call.cdn.until(lambda: call.cdn.hanging == 1)
+        hanging.cancel()
+        async with asyncio.timeout(5):
+            await call.cdn.until(lambda: call.cdn.hanging == 0)
+
+
+async def test_a_mock_that_is_stopped_lets_go_of_what_hangs_and_signs_nothing_more() -> None:
+    async with mock(latency=0.05) as call:
+        late = asyncio.create_task(call("POST", "/certificates", order()))
+        await call.cdn.until(lambda: call.cdn.calls.total() == 1)
+        call.cdn.latency = 0.0
+        call.cdn.faults.set("hang")
+        hanging = asyncio.create_task(call("GET", "/zones"))
+        await call.cdn.until(lambda: call.cdn.hanging == 1)
+        await call.cdn.stop()
+        for lost in (late, hanging):
+            with pytest.raises(aiohttp.ClientError):
+                await lost
+        await asyncio.sleep(0.06)
+        assert not call.cdn.certificates
 
 
 async def test_it_can_be_stopped_and_started_again_with_what_it_knows() -> None:
