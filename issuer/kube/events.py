@@ -100,7 +100,6 @@ class _Series:
     last: datetime
     happened: float
     count: int = 1
-    written: int = 0
     due: float = 0.0
     waits: bool = False
     failures: int = 0
@@ -227,8 +226,8 @@ class EventRecorder:
         return allowed
 
     async def _write_next(self) -> None:
+        # It counts as waiting until it is written, so that what happens meanwhile does not queue it a second time.
         series = heapq.heappop(self._waiting)[2]
-        series.waits = False
         total = series.count
         try:
             await self._write(series)
@@ -249,9 +248,8 @@ class EventRecorder:
         else:
             self.written += 1
             series.failures = 0
-        series.written = total
-        series.due = self._monotonic() + INTERVAL
-        if series.count > total and not series.waits:
+        series.waits, series.due = False, self._monotonic() + INTERVAL
+        if series.count > total:
             self._enqueue(series, series.due)
 
     def _give_up(self, series: _Series, error: KubeError) -> None:

@@ -19,6 +19,7 @@ import logging
 import math
 import random as random_module
 import time
+from collections import deque
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -124,7 +125,7 @@ class LeaderElector:
         self._held: _Lease | None = None
         self._renewed = float("-inf")
         self._complaint = ""
-        self._attempted: LeaseSpec | None = None
+        self._attempts: deque[LeaseSpec] = deque(maxlen=16)
         self._observed: tuple[LeaseSpec, float] | None = None
 
     @property
@@ -231,8 +232,8 @@ class LeaderElector:
             if self._held is not None:
                 try:
                     return await self._take(self._held, renewal=True)
-                except ConflictError:
-                    pass  # somebody has written to it, for whatever reason: look
+                except (ConflictError, NotFoundError):
+                    pass  # somebody has written to it or deleted it, for whatever reason: look
             return await self._look_and_take()
         except KubeError as error:
             # Every two seconds, perhaps for hours: as a warning only when it is news.
@@ -263,8 +264,11 @@ class LeaderElector:
         return await self._take(found)
 
     def _is_mine(self, spec: LeaseSpec) -> bool:
-        """Whether this very object wrote it: two processes may have the same identity by mistake."""
-        return spec == self._attempted or (self._held is not None and spec == self._held.spec)
+        """Whether this very object wrote it: two processes may have the same identity by mistake.
+
+        What it tried to write counts too, for the answer to a write may have been lost.
+        """
+        return spec in self._attempts or (self._held is not None and spec == self._held.spec)
 
     async def _take(self, lease: _Lease, *, renewal: bool = False, create: bool = False) -> bool:
         now = format_micro_time(self._now())
@@ -278,13 +282,14 @@ class LeaderElector:
         started = self._monotonic()
         self._held = await self._put(lease, spec, create=create)
         self._renewed = started
+        self._attempts.clear()
         self._observed, self._complaint = None, ""
         return True
 
     async def _put(
         self, lease: _Lease, spec: LeaseSpec, limit: float = float("inf"), *, create: bool = False
     ) -> _Lease:
-        self._attempted = spec
+        self._attempts.append(spec)
         body = msgspec.json.encode(_Lease(lease.metadata, spec))
         call = (
             self._client.create(LEASES, self._namespace, body)
