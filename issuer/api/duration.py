@@ -59,9 +59,11 @@ class Duration:
 
 def human(seconds: float) -> str:
     """Write a span of seconds for a person, in the largest two units: `2d4h`, `1m30s`, `0s`."""
-    left = max(0, round(seconds))
-    if not left:
-        return "0s" if seconds <= 0 else f"{max(1, round(seconds * 1000))}ms"
+    if seconds <= 0:
+        return "0s"
+    if seconds < 10:  # noqa: PLR2004 - where a tenth of a second makes a difference
+        return f"{seconds:.1f}".removesuffix(".0") + "s" if seconds >= 1 else f"{max(1, round(seconds * 1000))}ms"
+    left = round(seconds)
     parts = []
     for size, unit in ((86400, "d"), (3600, "h"), (60, "m"), (1, "s")):
         count, left = divmod(left, size)

@@ -129,7 +129,10 @@ class AuthorityCommon(Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     )
     limits: Annotated[
         Limits,
-        Meta(description="How much is asked of this endpoint and credential, over all issuers that share them."),
+        Meta(
+            description="How much is asked of this endpoint and credential, over all issuers that share them. Without "
+            "effect on a ca, which signs in process."
+        ),
     ] = Limits()
     ca_bundle: Annotated[
         str,

@@ -107,6 +107,11 @@ class Authority(Protocol):
         ...
 
     @property
+    def is_remote(self) -> bool:
+        """Whether a call leaves this process; `limits` spare whoever is called, so they apply to those only."""
+        ...
+
+    @property
     def remembers(self) -> bool:
         """Whether a lost answer leaves a certificate at the provider that `find` can look for."""
         ...

@@ -71,7 +71,8 @@ class KeyPair:
 class CertificateAuthority:
     """The authority of one `ca` entry."""
 
-    remembers = False
+    is_remote: Final = False
+    remembers: Final = False
 
     def __init__(self, name: str, config: Config, context: AuthorityContext) -> None:
         self.name: Final = name

@@ -79,6 +79,7 @@ def build(spec: AuthoritySpec, context: AuthorityContext) -> Cloudflare:
 class Cloudflare:
     """One `cloudflare` entry of an issuer."""
 
+    is_remote: Final = True
     remembers: Final = True
 
     def __init__(self, name: str, config: Config, context: AuthorityContext) -> None:

@@ -41,7 +41,7 @@ def demo(*, as_json: bool, serve: bool, verbose: bool) -> None:
 
 
 async def _play(*, as_json: bool, serve: bool, live: bool) -> int:
-    console = Console(stderr=as_json)
+    console = Console(stderr=as_json, width=None if sys.stdout.isatty() else 120)
     async with Stage() as stage:
         incident = Incident(stage)
         if live and console.is_terminal and not as_json:

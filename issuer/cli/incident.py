@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from issuer.api.request import signer_of
-from issuer.cli.stage import NAMESPACE, TOKEN
+from issuer.cli.stage import NAMESPACE
 from issuer.pki.csr import parse_pem
 from issuer.sandbox import objects
 from issuer.sandbox.cdn import Token
@@ -30,6 +30,7 @@ FAST: Final = {
     "circuitBreaker": {"consecutiveFailures": 3, "openFor": "2s", "maxOpenFor": "4s"},
     "limits": {"requestsPerSecond": 200, "burst": 100, "inFlight": 20},
 }
+DOOMED_TOKEN: Final = "doomed-sandbox-token"  # noqa: S105 - the mock's
 SECOND_TOKEN: Final = "another-sandbox-token"  # noqa: S105 - the mock's
 DEADLINE: Final = 6.0
 """Seconds after which the requests of the phase with two dead authorities have to be Failed."""
@@ -112,11 +113,17 @@ class Incident:
         stage = self._stage
         edge, backup = stage.edge(**FAST), stage.backup()
         await stage.apply(objects.issuer("web", [edge, backup], namespace=NAMESPACE, deadline="1h"))
-        stage.cdn.tokens[SECOND_TOKEN] = Token()
-        await stage.apply(objects.secret("cloudflare-2", NAMESPACE, {"token": SECOND_TOKEN.encode()}))
-        second = stage.edge(**FAST) | {"name": "second"}
-        second["cloudflare"] |= {"apiTokenSecretRef": {"name": "cloudflare-2", "key": "token"}}
+        await stage.apply(objects.issuer("doomed", [await self._account(DOOMED_TOKEN), backup], namespace=NAMESPACE))
+        second = await self._account(SECOND_TOKEN) | {"name": "second"}
         await stage.apply(objects.issuer("fragile", [edge, second], namespace=NAMESPACE, deadline=f"{DEADLINE:.0f}s"))
+
+    async def _account(self, token: str) -> objects.Manifest:
+        """An entry for the CDN with a token of its own, so with a breaker and limits of its own."""
+        self._stage.cdn.tokens[token] = Token()
+        await self._stage.apply(objects.secret(token, NAMESPACE, {"token": token.encode()}))
+        entry = self._stage.edge(**FAST)
+        entry["cloudflare"] |= {"apiTokenSecretRef": {"name": token, "key": "token"}}
+        return entry
 
     async def _play(self, title: str, act: Callable[[Phase], Awaitable[None]]) -> None:
         phase = Phase(title)
@@ -141,17 +148,16 @@ class Incident:
         later = await self._round(phase, "open", 10)
         quick = time.monotonic() - began
         phase.ok = _signed_by([*first, *later], "backup") == len(first) + len(later)
-        phase.story = f"three time-outs open the breaker; the next ten are signed by backup in {quick:.1f} s"
+        phase.story = f"three time-outs open the breaker, the next ten take {quick:.1f} s"
         self._stage.cdn.faults.clear()
         await self._recovered(phase, "mended")
 
     async def _credential_refused(self, phase: Phase) -> None:
-        del self._stage.cdn.tokens[TOKEN]
-        requests = await self._round(phase, "refused", 5)
-        phase.ok = _signed_by(requests, "backup") == len(requests)
-        phase.story = "401 opens no breaker; backup signs, and the issuer's condition says what to do"
-        self._stage.cdn.tokens[TOKEN] = Token()
-        await self._recovered(phase, "accepted")
+        before = await self._round(phase, "accepted", 2, issuer="doomed")
+        del self._stage.cdn.tokens[DOOMED_TOKEN]
+        after = await self._round(phase, "refused", 5, issuer="doomed")
+        phase.ok = _signed_by(before, "edge") == len(before) and _signed_by(after, "backup") == len(after)
+        phase.story = "the token is revoked: backup signs, no breaker opens"
 
     async def _hostname_rejected(self, phase: Phase) -> None:
         good = self._round(phase, "zone", 4)
@@ -160,7 +166,7 @@ class Incident:
         told = refused[0].ready
         failed_at_once = told is not None and told.reason == "Failed" and "1010" in told.message
         phase.ok = failed_at_once and _signed_by(signed, "edge") == len(signed)
-        phase.story = "one name is in no zone of the account: Failed at once, the others are signed"
+        phase.story = "a name in no zone of the account is Failed at once"
 
     async def _both_down(self, phase: Phase) -> None:
         self._stage.cdn.faults.set("status", status=503)
@@ -172,14 +178,14 @@ class Incident:
             and took >= DEADLINE - 1
             and all(request.status.failure_time for request in requests)
         )
-        phase.story = f"Pending and retried until the deadline of {DEADLINE:.0f} s, Failed with failureTime after it"
+        phase.story = f"Pending until the deadline of {DEADLINE:.0f} s, then Failed"
 
     async def _provider_back(self, phase: Phase) -> None:
         self._stage.cdn.faults.clear()
         await self._recovered(phase, "probe")
         requests = await self._round(phase, "back", 10)
         phase.ok = _signed_by(requests, "edge") == len(requests)
-        phase.story = "one probe closes the breaker; the provider signs again"
+        phase.story = "one probe closes the breaker"
 
     async def _recovered(self, phase: Phase, name: str) -> None:
         """Ask for one certificate after the other until the provider signs again."""
@@ -187,7 +193,7 @@ class Incident:
             requests = await self._round(phase, f"{name}-{attempt}", 1)
             if _signed_by(requests, "edge"):
                 return
-            await asyncio.sleep(0.25)
+            await asyncio.sleep(0.5)
 
     async def _round(
         self, phase: Phase, name: str, count: int, *, issuer: str = "web", hostname: str | None = None

@@ -54,6 +54,7 @@ class Stage:
         await self.cdn.start()
         for document in crd.definitions(registry.configs()):
             await self.apply(document)
+        await self.apply(objects.namespace(self.options.lease_namespace))
         await self.apply(objects.secret("cloudflare", NAMESPACE, {"token": TOKEN.encode()}))
         await self.apply(objects.ca_secret("backup-ca", NAMESPACE))
         await self.start_controller()

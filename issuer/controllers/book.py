@@ -11,9 +11,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
+import msgspec
 from cryptography import x509
 
-from issuer.api.issuer import CLUSTER_ISSUER_KIND, GROUP, ISSUER_KIND, Issuer
+from issuer.api.issuer import CLUSTER_ISSUER_KIND, GROUP, ISSUER_KIND, Issuer, Limits
 from issuer.api.meta import ObjectKey
 from issuer.api.secret import SecretError, SecretMissingError
 from issuer.api.spec import InvalidSpecError, parse
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from issuer.authorities.base import AuthorityContext
 
 Roots = Callable[[], Awaitable[tuple[x509.Certificate, ...]]]
+
+UNLIMITED: Final = Limits(requests_per_second=10_000, burst=10_000, in_flight=1_000)
 
 KINDS: Final = (ISSUER_KIND, CLUSTER_ISSUER_KIND)
 
@@ -127,7 +130,9 @@ def is_ours(ref: IssuerRef) -> bool:
 
 
 def _planned(spec: AuthoritySpec, context: AuthorityContext) -> PlannedAuthority:
-    return PlannedAuthority(authority=registry.build(spec, context), common=spec.common, roots=_roots(spec, context))
+    authority = registry.build(spec, context)
+    common = spec.common if authority.is_remote else msgspec.structs.replace(spec.common, limits=UNLIMITED)
+    return PlannedAuthority(authority=authority, common=common, roots=_roots(spec, context))
 
 
 def _roots(spec: AuthoritySpec, context: AuthorityContext) -> Roots:

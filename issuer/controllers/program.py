@@ -220,7 +220,6 @@ class Program:
         """Reconcile until cancelled."""
         for informer in self._informers().values():
             await informer.synced.wait()
-        _log.info("leading", identity=self._options.identity)
         self._leading = True
         self.issuer_controller.start()
         self.request_controller.start()

@@ -126,6 +126,8 @@ class RequestController:
         self._now = now
         self._random = random
         self._progress: dict[str, Progress] = {}
+        self._ended: set[str] = set()
+        """UIDs of requests that have ended, until the cache knows it too: a watch is always a little late."""
         self._started = False
 
     def start(self) -> None:
@@ -144,6 +146,8 @@ class RequestController:
     def observe(self, change: Change[CertificateRequest]) -> None:
         """Take note of a change in the cache; our own writes of conditions are no reason to look again."""
         request = change.new or change.old
+        if request is not None and (change.new is None or request.is_finished):
+            self._ended.discard(request.metadata.uid)
         if self._started and request is not None and self._concerns(request) and _matters(change):
             self._queue.add(_id(request), lane=_lane(request), priority=Priority.NEW)
 
@@ -165,6 +169,8 @@ class RequestController:
 
     async def reconcile(self, id_: RequestId) -> None:
         """Take one request a step further."""
+        if id_.uid in self._ended:
+            return
         progress = self._progress.get(id_.uid)
         if progress is not None and progress.verdict is not None:
             await self._write(progress, progress.verdict)
@@ -290,13 +296,13 @@ class RequestController:
             self._narrator.dropped(request, verdict, delivery)
         if delivery is Delivery.GONE and progress.perhaps_written and isinstance(verdict, Issue):
             delivered = verdict.issued.fingerprint
-        self._forget(request.metadata.uid, delivered)
+        self._forget(_id(request), delivered)
 
     async def _conclude(self, id_: RequestId) -> None:
         """A request has ended without us. Find out with which certificate, so that no other one stays alive."""
         if id_.uid in self._progress:
             delivered = await self._writer.delivered(id_.key, id_.uid)
-            self._forget(id_.uid, delivered)
+            self._forget(id_, delivered)
 
     def _again(self, request: CertificateRequest, delay: float) -> None:
         self._queue.add_after(_id(request), delay, lane=_lane(request), priority=Priority.RETRY)
@@ -327,12 +333,15 @@ class RequestController:
         request = self._requests.get(id_.key)
         return request if request is not None and request.metadata.uid == id_.uid else None
 
-    def _forget(self, uid: str, delivered: str | None) -> None:
+    def _forget(self, id_: RequestId, delivered: str | None) -> None:
         """Drop what is remembered of a request that has ended, with the fingerprint of the certificate it got."""
-        progress = self._progress.pop(uid, None)
+        progress = self._progress.pop(id_.uid, None)
         if progress is not None and progress.timer is not None:
             progress.timer.cancel()
-        self._engine.settle(uid, delivered)
+        known = self._current(id_)
+        if known is not None and not known.is_finished:
+            self._ended.add(id_.uid)
+        self._engine.settle(id_.uid, delivered)
 
 
 def _perhaps_applied(error: KubeError) -> bool:

@@ -64,6 +64,11 @@ def issuer(name: str, authorities: Sequence[Manifest], *, namespace: str = "", *
     }
 
 
+def namespace(name: str) -> Manifest:
+    """A Namespace."""
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
+
+
 def secret(name: str, namespace: str, data: Mapping[str, bytes]) -> Manifest:
     """A Secret."""
     return {
