@@ -275,6 +275,16 @@ async def test_releasing_what_is_not_held_or_not_reachable_raises_nothing() -> N
     assert server.spec["holderIdentity"] == "me"
 
 
+async def test_a_lease_past_its_fence_is_not_released_for_it_may_be_anothers() -> None:
+    server = Server()
+    elect = elector(server)
+    await elect.lead(Work(1))
+    await asyncio.sleep(10)
+    calls = len(server.calls)
+    await elect.release()
+    assert len(server.calls) == calls
+
+
 @pytest.mark.parametrize("fault", [hang, failing(UnreachableError("x")), failing(ForbiddenError(403, "", "no"))])
 async def test_a_leader_that_cannot_renew_stops_before_anybody_else_may_start(
     fault: Callable[[str], Awaitable[None]],
@@ -418,6 +428,16 @@ async def test_a_leader_that_is_stopped_renews_until_its_work_has_wound_down() -
     elect.check()
     await elect.release()
     assert server.spec["holderIdentity"] == ""
+
+
+async def test_work_that_winds_down_is_ended_when_the_lease_is_lost() -> None:
+    server, work = Server(), Work(wind_down=1000)
+    task = asyncio.create_task(elector(server).lead(work))
+    await asyncio.sleep(5)
+    task.cancel()
+    server.before = hang
+    await asyncio.wait((task,))
+    assert work.ended == pytest.approx(14, abs=0.1)
 
 
 async def test_work_that_cannot_be_cancelled_does_not_hide_the_loss(caplog: pytest.LogCaptureFixture) -> None:

@@ -371,6 +371,7 @@ async def test_ten_thousand_keys_cost_no_task_each_and_little_time() -> None:
 async def test_entries_that_count_no_more_do_not_pile_up() -> None:
     queue, work = queue_of(), Work()
     async with running(queue, work):
+        queue.add_after("first", 100)
         for _ in range(5000):
             queue.add_after("a", 3600)
             queue.add("a")
