@@ -12,6 +12,7 @@ import statistics
 import sys
 import tempfile
 import time
+from base64 import b64encode
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -26,6 +27,7 @@ from issuer.sandbox.cdn import MockCDN
 from issuer.sandbox.cluster import Cluster
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from types import TracebackType
 
 WIDE = {"requestsPerSecond": 10000, "burst": 10000, "inFlight": 100}
@@ -57,7 +59,10 @@ class Rig:
         self.cdn = MockCDN(tokens=[TOKEN], rate_limit=None)
         self._directory = tempfile.TemporaryDirectory(prefix="cdn-issuer-bench-")
         self._process: asyncio.subprocess.Process | None = None
-        self._csr = objects.signing_request(["www.example.com"])
+        self._one_csr = objects.signing_request(["www.example.com"])
+        self._writes: dict[str, float] = {}
+        self._seen = 0
+        self.created: dict[str, float] = {}
 
     async def __aenter__(self) -> Self:
         await self.cluster.start()
@@ -105,9 +110,7 @@ class Rig:
         flags = ["--kubeconfig", kubeconfig, "--no-leader-elect", "--allow-insecure-endpoints", "--log-level", "error"]
         listen = ["--listen", "127.0.0.1:0"]
         started = time.monotonic()
-        self._process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "issuer", "run", *flags, *listen
-        )
+        self._process = await asyncio.create_subprocess_exec(sys.executable, "-m", "issuer", "run", *flags, *listen)
         return started
 
     async def stop_controller(self) -> None:
@@ -126,16 +129,54 @@ class Rig:
     async def ask(self, prefix: str, count: int, issuer: str) -> list[str]:
         """Create so many requests at once; their names."""
         names = [f"{prefix}-{number}" for number in range(count)]
-        for name in names:
-            await self.cluster.apply(
-                objects.certificate_request(name, self._csr, namespace=NAMESPACE, issuer=issuer)
-            )
+        for number, name in enumerate(names):
+            self.created[name] = time.monotonic()
+            await self.cluster.apply(objects.certificate_request(name, self._csr(), namespace=NAMESPACE, issuer=issuer))
+            if number % 50 == 0:
+                await asyncio.sleep(0)
         return names
 
-    def ends(self, prefix: str) -> dict[str, float]:
-        """When each request of a prefix got its last status, by `time.monotonic`."""
-        ends = {}
-        for write in self.cluster.writes:
-            if write.path.endswith("/status") and f"/{prefix}-" in write.path:
-                ends[write.path.rsplit("/", 2)[1]] = write.time
-        return ends
+    async def finished(self, prefix: str, count: int) -> None:
+        """Put so many requests into the cluster that ended long ago."""
+        csr = self._csr()
+        certificate = b64encode(self.cdn.roots_pem.encode()).decode()
+        conditions = [
+            {"type": "Approved", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"},
+            {"type": "Ready", "status": "True", "reason": "Issued", "lastTransitionTime": "2026-01-01T00:00:00Z"},
+        ]
+        for number in range(count):
+            name = f"{prefix}-{number}"
+            await self.cluster.apply(objects.certificate_request(name, csr, namespace=NAMESPACE, issuer="edge"))
+            status = {"conditions": conditions, "certificate": certificate, "ca": certificate}
+            await self.cluster.set_status("certificaterequests", NAMESPACE, name, status)
+
+    async def all_ended(self, prefix: str, names: Iterable[str]) -> dict[str, float]:
+        """Wait until the requests of a prefix have ended; when each did, by `time.monotonic`."""
+        wanted = set(names)
+        while True:
+            ends = self._status_writes(prefix)
+            if wanted <= set(ends) and all(self._ended(name) for name in wanted):
+                return ends
+            await asyncio.sleep(0.05)
+
+    async def written(self, prefix: str, count: int) -> None:
+        """Wait until so many requests of a prefix have got a first status."""
+        while len(self._status_writes(prefix)) < count:
+            await asyncio.sleep(0.1)
+
+    def _status_writes(self, prefix: str) -> dict[str, float]:
+        """When each request of a prefix got its last status."""
+        writes = self.cluster.writes
+        for write in writes[self._seen :]:
+            if write.path.endswith("/status") and "/certificaterequests/" in write.path:
+                self._writes[write.path.rsplit("/", 2)[1]] = write.time
+        self._seen = len(writes)
+        return {name: when for name, when in self._writes.items() if name.startswith(f"{prefix}-")}
+
+    def _ended(self, name: str) -> bool:
+        status = self.cluster.get("certificaterequests", NAMESPACE, name).get("status", {})
+        return any(one["type"] == "Ready" and one["reason"] != "Pending" for one in status.get("conditions", ()))
+
+    def _csr(self) -> bytes:
+        """A CSR of one key for all: a request a key would measure the making of keys."""
+        return self._one_csr

@@ -8,14 +8,15 @@ that it may close without closing the pool of the others.
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 import httpx
 from httpx_aiohttp import AiohttpTransport
 
+from issuer.kube.access import environment_proxy
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable
     from types import TracebackType
 
 
@@ -33,34 +34,36 @@ class SharedTransport:
         self._session = aiohttp.ClientSession(
             connector=connector, trust_env=False, cookie_jar=aiohttp.DummyCookieJar(), timeout=aiohttp.ClientTimeout()
         )
-        self._direct = AiohttpTransport(verify=context, client=self._session)
-        self._proxied = {
-            scheme: AiohttpTransport(verify=context, client=self._session, proxy=httpx.Proxy(url))
-            for scheme, url in getproxies().items()
-            if scheme in ("http", "https")
-        }
+        self._context = context
+        self._transports: dict[str | None, AiohttpTransport] = {}
 
     def handle(self) -> httpx.AsyncBaseTransport:
         """A transport on the pool, for one authority."""
-        return _Handle(self._direct, self._proxied)
+        return _Handle(self._through)
 
     async def aclose(self) -> None:
         """Close all connections."""
         await self._session.close()
 
+    def _through(self, proxy: str | None) -> AiohttpTransport:
+        if proxy not in self._transports:
+            configured = httpx.Proxy(proxy) if proxy else None
+            self._transports[proxy] = AiohttpTransport(verify=self._context, client=self._session, proxy=configured)
+        return self._transports[proxy]
+
 
 class _Handle(httpx.AsyncBaseTransport):
     """Passes calls on; closing it closes nothing."""
 
-    def __init__(self, direct: AiohttpTransport, proxied: Mapping[str, AiohttpTransport]) -> None:
-        self._direct = direct
-        self._proxied = proxied
+    def __init__(self, through: Callable[[str | None], AiohttpTransport]) -> None:
+        self._through = through
+        self._proxies: dict[str, str | None] = {}
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        proxied = self._proxied.get(request.url.scheme)
-        bypass = proxied is None or proxy_bypass(f"{request.url.host}:{request.url.port or ''}".rstrip(":"))
-        transport = self._direct if proxied is None or bypass else proxied
-        return await transport.handle_async_request(request)
+        origin = f"{request.url.scheme}://{request.url.netloc.decode('ascii')}"
+        if origin not in self._proxies:
+            self._proxies[origin] = environment_proxy(origin)
+        return await self._through(self._proxies[origin]).handle_async_request(request)
 
     async def __aexit__(
         self,

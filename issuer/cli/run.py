@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
+import uvloop
 
 from issuer.controllers.program import Options, Program
 from issuer.kube.client import KubeClient
@@ -84,7 +85,8 @@ def run(**flags: Any) -> None:
       cdn-issuer run --kubeconfig ~/.kube/config -n web  from a desk, for one namespace
     """
     logs.configure(flags["log_format"], flags["log_level"])
-    sys.exit(asyncio.run(_run(flags)))
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        sys.exit(runner.run(_run(flags)))
 
 
 async def _run(flags: dict[str, Any]) -> int:

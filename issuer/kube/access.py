@@ -17,6 +17,8 @@ import ssl
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 from issuer.kube.errors import ConfigurationError
 
@@ -198,11 +200,18 @@ def _access(
         url,
         ssl=context,
         server_hostname=configuration.tls_server_name,
-        proxy=configuration.proxy,
+        proxy=configuration.proxy or environment_proxy(url),
         token=token,
         load=load,
         monotonic=monotonic,
     )
+
+
+def environment_proxy(url: str) -> str | None:
+    """The proxy that the usual environment variables (`HTTPS_PROXY`, `NO_PROXY`, ...) name for a URL, or None."""
+    parts = urlsplit(url)
+    proxy = getproxies().get(parts.scheme)
+    return None if proxy is None or proxy_bypass(parts.netloc) else proxy
 
 
 def _tls(configuration: Any) -> ssl.SSLContext:

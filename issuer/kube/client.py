@@ -304,7 +304,8 @@ class KubeClient:
                 cookie_jar=aiohttp.DummyCookieJar(),
                 # Half, so that a call that never left can be told from one whose answer was lost.
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._timeout / 2),
-                trust_env=True,
+                # Proxies are in `access`; aiohttp would read .netrc along with them, in a thread, at every call.
+                trust_env=False,
             )
         return self._session
 
