@@ -8,7 +8,7 @@ import signal
 import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 from rich.console import Console, Group
@@ -23,7 +23,10 @@ from issuer.observe import logs
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_COLOURS = {"Available": "green", "Degraded": "yellow", "Open": "red", "Unauthorized": "red", "Unknown": "dim"}
+FRAME: Final = 0.15
+"""Seconds between two pictures of the live view."""
+
+_COLOURS: Final = {"Available": "green", "Degraded": "yellow", "Open": "red", "Unauthorized": "red", "Unknown": "dim"}
 
 
 @click.command()
@@ -45,8 +48,10 @@ async def _play(*, as_json: bool, serve: bool, live: bool) -> int:
     async with Stage() as stage:
         incident = Incident(stage)
         if live and console.is_terminal and not as_json:
-            with Live(get_renderable=lambda: _view(incident), console=console, refresh_per_second=8, transient=True):
+            with Live(_view(incident), console=console, auto_refresh=False, transient=True) as view:
+                watching = asyncio.create_task(_refresh(view, incident))
                 await incident.play()
+                watching.cancel()
         else:
             await incident.play(None if as_json else _line(console))
         summary = incident.summary()
@@ -58,6 +63,13 @@ async def _play(*, as_json: bool, serve: bool, live: bool) -> int:
         if serve:
             await _serve(stage, console)
     return 0 if incident.ended_well(summary) else 1
+
+
+async def _refresh(view: Live, incident: Incident) -> None:
+    """Draw the view anew, from the event loop itself: rich's own thread would read while the controller writes."""
+    while True:
+        view.update(_view(incident), refresh=True)
+        await asyncio.sleep(FRAME)
 
 
 async def _serve(stage: Stage, console: Console) -> None:

@@ -7,7 +7,6 @@ The demo, the benchmarks and the component tests play on it. The controller is w
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
@@ -70,7 +69,11 @@ class Stage:
     async def start_controller(self) -> None:
         """Start the controller, as a new process would."""
         self._stop.clear()
-        self._running = asyncio.create_task(self._control())
+        self.metrics = Metrics()
+        client = KubeClient.for_url(self.api_url, observer=self.metrics.api_call)
+        self.program = Program(client, self.metrics, self.options)
+        client.guard = self.program.may_write
+        self._running = asyncio.create_task(self._control(client, self.program))
 
     async def stop_controller(self) -> None:
         """Stop it as SIGTERM does."""
@@ -128,9 +131,6 @@ class Stage:
 
         await self.cluster.wait_for(ended, timeout=timeout)
 
-    async def _control(self) -> None:
-        async with contextlib.AsyncExitStack() as stack:
-            client = KubeClient.for_url(self.api_url, observer=self.metrics.api_call)
-            stack.push_async_callback(client.close)
-            self.program = Program(client, self.metrics, self.options)
-            await self.program.run(self._stop)
+    async def _control(self, client: KubeClient, program: Program) -> None:
+        async with client:
+            await program.run(self._stop)
