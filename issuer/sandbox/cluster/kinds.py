@@ -38,9 +38,14 @@ class Kind:
         return f"{self.group}/{self.version}" if self.group else self.version
 
     @property
+    def stored(self) -> Kind:
+        """The kind under which the objects are kept: both kinds of Event are core/v1's."""
+        return EVENTS if self is NEW_EVENTS else self
+
+    @property
     def id(self) -> tuple[str, str]:
-        """Group and plural: objects are the same at every version."""
-        return self.group, self.plural
+        """Group and plural of what is stored: objects are the same at every version."""
+        return self.stored.group, self.stored.plural
 
 
 def from_crd(crd: Manifest) -> list[Kind]:

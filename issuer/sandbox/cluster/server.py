@@ -142,11 +142,11 @@ class Server:
                 return self._list(request, target)
             case "POST" if not target.name:
                 self._check_namespace(target)
-                created = self._store.create(target.kind, target.namespace, _read(target.kind, body))
+                created = self._store.create(target.kind.stored, target.namespace, _read(target.kind, body))
                 return self._one(request, target, created, 201)
             case "PUT" if target.name:
                 obj = _read(target.kind, body)
-                updated = self._store.update(target.kind, target.key, obj, status=bool(target.subresource))
+                updated = self._store.update(target.kind.stored, target.key, obj, status=bool(target.subresource))
                 return self._one(request, target, updated)
             case "PATCH" if target.name:
                 return self._one(request, target, self._patch(target, request.content_type, body))
@@ -166,7 +166,7 @@ class Server:
         if target.subresource:
             # A UID in a patch of a custom resource's status is not looked at.
             patched["metadata"] = {"resourceVersion": patched["metadata"].get("resourceVersion", "")}
-        return self._store.update(kind, target.key, patched, status=bool(target.subresource))
+        return self._store.update(kind.stored, target.key, patched, status=bool(target.subresource))
 
     def _delete(self, request: web.BaseRequest, target: Target, body: bytes) -> web.Response:
         options = _decoded(body) if body else {}
