@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 SERVICE_KEY_PREFIX: Final = "v1.0-"
 
 _SERVICE_KEY: Final = (
-    "it is an Origin CA service key, which Cloudflare ends the support of on 30 September 2026. Create an API "
+    "it is an Origin CA service key, which Cloudflare takes no longer (since 30 September 2026). Create an API "
     "token with the permission Zone / SSL and Certificates / Edit and put it there instead"
 )
 
@@ -43,7 +43,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="ca
         Meta(
             description="The API token, with the permission Zone / SSL and Certificates / Edit for the zones of all "
             "hostnames (and Zone / Zone / Read where zoneID is empty). An Origin CA service key (v1.0-...) is not "
-            "accepted: Cloudflare ends its support on 30 September 2026."
+            "accepted: Cloudflare takes none since 30 September 2026."
         ),
     ]
     endpoint: Annotated[

@@ -167,7 +167,7 @@ class IssuerController:
             raise
         ready = condition.find(status.conditions, READY)
         if ready and not condition.same_meaning(issuer.ready, ready):
-            type_: EventType = "Normal" if ready.status == TRUE else "Warning"
+            type_: EventType = "Normal" if ready.reason == "AuthoritiesAvailable" else "Warning"
             self._events.emit(reference(issuer), type_, ready.reason, ready.message)
             _log.info(
                 "issuer changed",

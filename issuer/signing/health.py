@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from issuer.api.issuer import State
+    from issuer.authorities.errors import AuthorityError
     from issuer.signing.account import Account
     from issuer.signing.seats import Seat
 
@@ -60,12 +61,17 @@ def assess(seat: Seat, *, now: datetime, loop_time: float) -> AuthorityHealth:
     )
 
 
+def _told(error: AuthorityError) -> str:
+    """The error without its trace id: the state of an authority is the same whichever call showed it."""
+    return f"{error.message} (HTTP {error.status})" if error.status else error.message
+
+
 def _judge(seat: Seat, account: Account | None, now: datetime, loop_time: float) -> tuple[State, str]:
     if isinstance(seat.error, Unauthorized):
         return "Unauthorized", seat.error.message
     if account is None:
         return "Unknown", seat.error.message if seat.error else ""
-    last = account.last_error.message if account.last_error else ""
+    last = _told(account.last_error) if account.last_error else ""
     if account.refusal:
         return "Unauthorized", account.refusal.message
     if account.breaker.state is not BreakerState.CLOSED:
