@@ -7,6 +7,7 @@ test_engine_real_certificate.py and in the tests of issuer.pki.
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import random
 from collections import deque
 from dataclasses import dataclass, field
@@ -185,6 +186,7 @@ def signed(certificate: Certificate) -> Signed:
 class FakeSession:
     provider: Provider
     account: str
+    remembers: bool = True
 
     async def sign(self, order: SigningOrder, timeouts: CallTimeouts) -> Signed:
         provider = self.provider
@@ -194,7 +196,7 @@ class FakeSession:
             return await provider.answer(step, order)
 
         answer: Signed = await provider.call("sign", self.account, order.uid, timeouts, work)
-        return answer
+        return answer if self.remembers else dataclasses.replace(answer, handle="")
 
     async def find(self, order: SigningOrder, timeouts: CallTimeouts) -> tuple[Signed, ...]:
         provider = self.provider
@@ -256,7 +258,7 @@ class FakeAuthority:
                 self.account = self.fresh_account
         if self.session_error:
             raise self.session_error
-        return FakeSession(self.provider, self.account)
+        return FakeSession(self.provider, self.account, self.remembers)
 
     async def aclose(self) -> None:
         return
