@@ -146,12 +146,10 @@ class Account:
         """
         if not self.breaker.permits:
             last = f"; the last: {self.last_error.message}" if self.last_error else ""
-            count = self.breaker.failures
             when = self.until(self.breaker.open_until)
             probing = self.breaker.state is BreakerState.HALF_OPEN
             hope = "one request is trying it now" if probing else f"it is tried again at {when}"
-            failures = "1 failure" if count == 1 else f"{count} failures in a row"
-            return Unavailable(name, f"not asked after {failures}, {hope}{last}")
+            return Unavailable(name, f"not asked after {self.failures}, {hope}{last}")
         return self.reluctance(name, patience=patience)
 
     def reluctance(self, name: str, *, patience: float = 0.0) -> AuthorityError | None:
@@ -169,6 +167,12 @@ class Account:
         if left > patience:
             return RateLimited(name, f"it wants no calls until {self.until(self.limited_until)}", retry_after=left)
         return None
+
+    @property
+    def failures(self) -> str:
+        """How often it failed in a row, in words."""
+        count = self.breaker.failures
+        return "1 failure" if count == 1 else f"{count} failures in a row"
 
     @property
     def free_in(self) -> float:

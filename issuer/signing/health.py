@@ -75,7 +75,7 @@ def _judge(seat: Seat, account: Account | None, now: datetime, loop_time: float)
     if account.refusal:
         return "Unauthorized", account.refusal.message
     if account.breaker.state is not BreakerState.CLOSED:
-        return "Open", f"{account.breaker.failures} failures in a row; the last: {last}"
+        return "Open", f"{account.failures}; the last: {last}"
     if account.limited_until > loop_time:
         return "Degraded", f"it wants no calls until {account.until(account.limited_until)}"
     if seat.error:

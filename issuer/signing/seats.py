@@ -80,6 +80,10 @@ class Seats:
         seat = self._seats.get(id(planned.authority))
         if seat is None:
             seat = self._seats[id(planned.authority)] = Seat(planned)
+        elif seat.planned is not planned:
+            seat.planned = planned
+            if seat.account is not None:
+                self._configure(seat.account)
         seat.used = self._clock()
         return seat
 

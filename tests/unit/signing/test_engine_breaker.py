@@ -1,0 +1,194 @@
+"""What an open breaker means for requests: none of them waits for it."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from issuer.signing.breaker import BreakerState
+from issuer.signing.engine import FailoverEngine
+from issuer.signing.outcome import Issued, NotIssued
+from issuer.signing.plan import IssuerPlan
+from tests.unit.signing.signing_case import (
+    FakeAuthority,
+    Heard,
+    Provider,
+    Step,
+    clock,
+    common,
+    engine,
+    order,
+    plan_of,
+    planned,
+)
+
+pytestmark = pytest.mark.looptime
+
+
+class Case:
+    """An edge whose breaker opens after one failure for 30 to 36 seconds, and a backup."""
+
+    def __init__(self, *steps: Step | str, default: str = "ok", **settings: int) -> None:
+        self.provider = Provider("edge", default=Step(default)).will(*steps)
+        self.backup = Provider("backup")
+        self.heard = Heard()
+        self.engine: FailoverEngine = engine(self.heard)
+        self.spec = common(attempts=1, failures=settings.get("failures", 1), in_flight=settings.get("in_flight", 100))
+        self.plan: IssuerPlan = plan_of(
+            planned(FakeAuthority(self.provider), self.spec),
+            FakeAuthority(self.backup, "backup", account="backup/1"),
+        )
+        self.alone = plan_of(planned(FakeAuthority(self.provider), self.spec))
+
+    async def sign(self, uid: str, *, alone: bool = False) -> Issued | NotIssued:
+        return await self.engine.sign(order(uid), self.alone if alone else self.plan, deadline=3600)
+
+    async def signer(self, uid: str) -> str:
+        outcome = await self.sign(uid)
+        assert isinstance(outcome, Issued)
+        return outcome.authority
+
+
+async def test_while_it_is_open_the_next_one_signs_without_a_call_to_the_first() -> None:
+    case = Case(default="refused")
+    for uid in ("a", "b", "c"):
+        assert await case.signer(uid) == "backup"
+    assert case.provider.count("sign") == 1
+
+
+async def test_a_request_that_is_turned_away_learns_why_and_until_when() -> None:
+    case = Case(default="refused")
+    await case.sign("a", alone=True)
+    outcome = await case.sign("b", alone=True)
+    assert isinstance(outcome, NotIssued)
+    assert outcome.failures[0].message.startswith("not asked after 1 failure, it is tried again at 00:00:3")
+    assert outcome.failures[0].message.endswith("the last: connection refused")
+    assert 29 <= outcome.retry_in <= 36
+    assert outcome.attempted
+
+
+async def test_while_a_probe_is_under_way_the_others_are_served_by_the_next_one_at_once() -> None:
+    case = Case("refused", Step("ok", after=5))
+    await case.signer("a")
+    await asyncio.sleep(36)
+    began = clock()
+    probe = asyncio.create_task(case.signer("probe"))
+    await asyncio.sleep(0.01)
+    others = await asyncio.gather(*(case.signer(f"other-{number}") for number in range(20)))
+    assert others == ["backup"] * 20
+    assert clock() - began < 1
+    assert await probe == "edge"
+    assert await case.signer("after") == "edge"
+    assert [state for _, state in case.heard.breakers] == [
+        BreakerState.OPEN,
+        BreakerState.HALF_OPEN,
+        BreakerState.CLOSED,
+    ]
+    assert case.heard.recoveries == ["edge/token-1"]
+
+
+async def test_many_at_the_same_moment_make_one_probe() -> None:
+    case = Case("refused", "refused")
+    await case.signer("a")
+    await asyncio.sleep(36)
+    await asyncio.gather(*(case.signer(f"b{number}") for number in range(20)))
+    assert case.provider.count("sign") == 2
+
+
+async def test_a_cancelled_probe_frees_the_probe_and_the_place() -> None:
+    case = Case("refused", "hang", in_flight=1)
+    await case.signer("a")
+    await asyncio.sleep(36)
+    probe = asyncio.create_task(case.signer("probe"))
+    await asyncio.sleep(1)
+    probe.cancel()
+    await asyncio.gather(probe, return_exceptions=True)
+    assert await case.signer("next") == "edge"
+
+
+@pytest.mark.parametrize("fault", ["limited", "unauthorized", "rejected"])
+async def test_a_probe_that_is_turned_away_neither_closes_it_nor_doubles_its_time(fault: str) -> None:
+    case = Case("refused", Step(fault, retry_after=1))
+    await case.sign("a", alone=True)
+    await asyncio.sleep(36)
+    await case.sign("probe", alone=True)
+    assert [state for _, state in case.heard.breakers] == [BreakerState.OPEN, BreakerState.HALF_OPEN, BreakerState.OPEN]
+    await asyncio.sleep(31)
+    assert isinstance(await case.sign("next", alone=True), Issued)
+
+
+async def test_a_retry_gives_way_when_others_open_the_breaker() -> None:
+    case = Case("refused", "refused", default="ok", failures=2)
+    patient = planned(case.plan.authorities[0].authority, common(attempts=3, failures=2, backoff=("1m", "1m")))  # type: ignore[arg-type]
+    plan = plan_of(patient, case.plan.authorities[1])
+    first = asyncio.create_task(case.engine.sign(order("a"), plan, deadline=3600))
+    await asyncio.sleep(1)
+    assert await case.signer("b") == "backup"
+    outcome = await first
+    assert isinstance(outcome, Issued)
+    assert outcome.authority == "backup"
+    assert clock() < 2
+    assert outcome.passed_over[0].message == "connection refused"
+
+
+async def test_who_waits_for_a_place_moves_on_the_moment_it_opens() -> None:
+    case = Case(default="hang", in_flight=1)
+    outcomes = await asyncio.gather(*(case.sign(f"u{number}") for number in range(10)))
+    assert [outcome.authority for outcome in outcomes if isinstance(outcome, Issued)] == ["backup"] * 10
+    assert case.provider.count("sign") == 1
+    assert clock() < 11
+
+
+async def test_a_probe_does_not_wait_behind_calls_that_hang_since_before_it_opened() -> None:
+    case = Case(default="hang", failures=1, in_flight=2)
+    slow = common(attempt="10m", turn="10m", attempts=1, failures=1, in_flight=2)
+    edge = case.plan.authorities[0].authority
+    hanging = asyncio.create_task(
+        case.engine.sign(order("slow"), plan_of(planned(edge, slow), name="slow"), deadline=3600)  # type: ignore[arg-type]
+    )
+    await asyncio.sleep(1)
+    await case.sign("a")
+    blocker = asyncio.create_task(case.engine.sign(order("slow-2"), case.alone, deadline=3600))
+    await asyncio.sleep(40)
+    began = clock()
+    assert await case.signer("b") == "backup"
+    assert clock() - began < 15
+    hanging.cancel()
+    blocker.cancel()
+    await asyncio.gather(hanging, blocker, return_exceptions=True)
+
+
+async def test_no_look_goes_out_after_the_failure_that_opened_it() -> None:
+    case = Case(default="reset")
+    await case.sign("a", alone=True)
+    assert [call.kind for call in case.provider.calls] == ["sign"]
+
+
+async def test_an_unauthorised_credential_never_opens_it() -> None:
+    case = Case(default="unauthorized")
+    await case.sign("a", alone=True)
+    assert case.heard.breakers == []
+
+
+async def test_a_lost_lease_stops_the_call_and_gives_everything_back() -> None:
+    class LeaseLostError(Exception):
+        pass
+
+    leading = [True]
+
+    def guard() -> None:
+        if not leading[0]:
+            raise LeaseLostError
+
+    provider = Provider("edge").will("refused")
+    machine = engine(guard=guard)
+    plan = plan_of(planned(FakeAuthority(provider), common(attempts=1, failures=1, in_flight=1)))
+    await machine.sign(order("a"), plan, deadline=3600)
+    await asyncio.sleep(36)
+    leading[0] = False
+    with pytest.raises(LeaseLostError):
+        await machine.sign(order("b"), plan, deadline=3600)
+    assert provider.count("sign") == 1
+    leading[0] = True
+    assert isinstance(await machine.sign(order("c"), plan, deadline=3600), Issued)

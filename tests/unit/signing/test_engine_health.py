@@ -1,0 +1,79 @@
+"""What the issuer's status shows of each authority."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+
+from issuer.signing.health import AuthorityHealth
+from tests.unit.signing.signing_case import (
+    START,
+    FakeAuthority,
+    Provider,
+    Step,
+    common,
+    engine,
+    order,
+    plan_of,
+    planned,
+)
+
+pytestmark = pytest.mark.looptime
+
+
+async def health_after(*steps: Step | str, wait: float = 0.0, failures: int = 100) -> AuthorityHealth:
+    edge = FakeAuthority(Provider("edge").will(*steps))
+    plan, machine = plan_of(planned(edge, common(attempts=1, failures=failures))), engine()
+    for number, _ in enumerate(steps):
+        await machine.sign(order(f"u{number}"), plan, deadline=3600)
+    await asyncio.sleep(wait)
+    return machine.states(plan)[0]
+
+
+async def test_before_anything_is_known_it_is_unknown() -> None:
+    assert (await health_after()).state == "Unknown"
+
+
+async def test_after_a_signature_it_is_available_with_the_time() -> None:
+    health = await health_after("ok")
+    assert (health.state, health.message) == ("Available", "")
+    assert health.last_success == START + timedelta(seconds=0.1)
+    assert health.last_failure is None
+
+
+async def test_after_a_failure_it_is_degraded_with_the_reason() -> None:
+    health = await health_after("ok", "refused")
+    assert (health.state, health.message) == ("Degraded", "connection refused")
+    assert health.last_failure is not None
+
+
+async def test_a_failure_of_long_ago_is_no_longer_shown() -> None:
+    assert (await health_after("refused", wait=601)).state == "Available"
+
+
+async def test_after_failure_and_success_it_is_available() -> None:
+    assert (await health_after("refused", "ok")).state == "Available"
+
+
+async def test_an_open_breaker_is_shown_with_the_time_of_the_next_probe() -> None:
+    health = await health_after("refused", failures=1)
+    assert health.state == "Open"
+    assert health.message == "1 failure; the last: connection refused"
+    assert health.open_until is not None
+    assert timedelta(seconds=30) <= health.open_until - START <= timedelta(seconds=37)
+
+
+async def test_a_rate_limit_is_shown_with_its_end() -> None:
+    health = await health_after(Step("limited", retry_after=300))
+    assert (health.state, health.message) == ("Degraded", "it wants no calls until 00:05:00Z")
+
+
+async def test_a_rejected_request_is_nothing_against_the_authority() -> None:
+    assert (await health_after("rejected")).state == "Available"
+
+
+async def test_a_refused_credential_is_shown() -> None:
+    health = await health_after("unauthorized")
+    assert (health.state, health.message) == ("Unauthorized", "authentication error")

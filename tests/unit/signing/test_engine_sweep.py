@@ -1,0 +1,276 @@
+"""What nobody received is revoked; what anybody may have received is not."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+
+from issuer.signing.engine import FailoverEngine
+from issuer.signing.outcome import Issued, NotIssued
+from tests.unit.signing.signing_case import (
+    START,
+    FakeAuthority,
+    Provider,
+    Step,
+    clock,
+    common,
+    engine,
+    order,
+    plan_of,
+    planned,
+)
+
+pytestmark = pytest.mark.looptime
+ONCE = common(attempts=1, failures=100)
+GRACE = 300
+
+
+class Case:
+    """An edge that forgets to answer but signs 20 s after the call, and a backup that signs."""
+
+    def __init__(self, *steps: Step | str) -> None:
+        self.provider = Provider("edge").will(*(steps or (Step("hang_signed", late=20),)))
+        self.edge = FakeAuthority(self.provider)
+        self.backup = FakeAuthority(Provider("backup"), "backup", account="backup/1", remembers=False)
+        self.engine: FailoverEngine = engine()
+        self.plan = plan_of(planned(self.edge, ONCE), self.backup)
+        self.alone = plan_of(planned(self.edge, ONCE))
+
+    async def issue(self, uid: str = "uid-1", **options: bytes) -> Issued:
+        outcome = await self.engine.sign(order(uid, **options), self.plan, deadline=3600)  # type: ignore[arg-type]
+        assert isinstance(outcome, Issued)
+        return outcome
+
+
+async def test_a_certificate_that_lost_out_is_revoked_once_the_request_is_settled() -> None:
+    case = Case()
+    outcome = await case.issue()
+    assert outcome.authority == "backup"
+    await asyncio.sleep(30)
+    case.engine.settle("uid-1", outcome.fingerprint)
+    await case.engine.sweep()
+    assert [certificate.revoked for certificate in case.provider.certificates] == [True]
+
+
+async def test_nothing_is_revoked_before_the_request_is_settled() -> None:
+    case = Case()
+    await case.issue()
+    await asyncio.sleep(1000)
+    await case.engine.sweep()
+    assert case.provider.count("revoke") == 0
+    assert len(case.provider.live("uid-1")) == 1
+
+
+async def test_the_delivered_certificate_is_never_revoked() -> None:
+    case = Case("reset_signed")
+    outcome = await case.issue()
+    case.engine.settle("uid-1", outcome.fingerprint)
+    for _ in range(3):
+        await asyncio.sleep(GRACE)
+        await case.engine.sweep()
+    assert len(case.provider.live("uid-1")) == 1
+    assert case.engine.orphans == 0
+
+
+async def test_it_is_looked_for_again_after_the_grace_and_then_forgotten() -> None:
+    case = Case(Step("hang_signed", late=200))
+    outcome = await case.issue()
+    case.engine.settle("uid-1", outcome.fingerprint)
+    await case.engine.sweep()
+    await case.engine.sweep()
+    looks = case.provider.count("find")
+    assert case.engine.orphans == 1
+    await asyncio.sleep(GRACE)
+    await case.engine.sweep()
+    assert case.provider.count("find") == looks + 1
+    assert case.provider.live("uid-1") == []
+    assert case.engine.orphans == 0
+
+
+async def test_a_request_that_is_gone_has_its_certificate_revoked() -> None:
+    case = Case("ok")
+    await case.issue()
+    case.engine.settle("uid-1", None)
+    await case.engine.sweep()
+    assert case.provider.live("uid-1") == []
+    assert case.provider.count("find") == 0
+
+
+async def test_a_delivered_certificate_leaves_nothing_to_remember() -> None:
+    case = Case("ok")
+    outcome = await case.issue()
+    case.engine.settle("uid-1", outcome.fingerprint)
+    assert case.engine.orphans == 0
+
+
+async def test_a_wrong_certificate_is_revoked_once_the_request_is_settled() -> None:
+    case = Case("wrong")
+    outcome = await case.issue()
+    await case.engine.sweep()
+    assert case.provider.count("revoke") == 0
+    case.engine.settle("uid-1", outcome.fingerprint)
+    await case.engine.sweep()
+    assert case.provider.live("uid-1") == []
+
+
+async def test_a_new_pass_for_a_settled_request_protects_what_it_may_adopt() -> None:
+    case = Case()
+    outcome = await case.engine.sign(order(), case.alone, deadline=3600)
+    assert isinstance(outcome, NotIssued)
+    case.engine.settle("uid-1", None)
+    await asyncio.sleep(30)
+    assert isinstance(await case.engine.sign(order(), case.alone, deadline=3600), Issued)
+    await case.engine.sweep()
+    assert len(case.provider.live("uid-1")) == 1
+
+
+async def test_a_fate_told_before_the_call_was_cancelled_still_counts() -> None:
+    case = Case(Step("hang_signed", late=3))
+    task = asyncio.create_task(case.engine.sign(order(), case.alone, deadline=3600))
+    await asyncio.sleep(1)
+    case.engine.settle("uid-1", None)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    await asyncio.sleep(10)
+    await case.engine.sweep()
+    assert case.provider.live("uid-1") == []
+
+
+async def test_another_request_with_the_same_key_keeps_its_certificate() -> None:
+    case = Case(Step("hang_signed", late=20), "ok")
+    first = await case.issue("first", key=b"shared")
+    case.engine.settle("first", first.fingerprint)
+    second = await case.engine.sign(
+        order("second", key=b"shared", created=START + timedelta(seconds=11)), case.alone, deadline=3600
+    )
+    assert isinstance(second, Issued)
+    for delivered in (False, True):
+        if delivered:
+            case.engine.settle("second", second.fingerprint)
+        await asyncio.sleep(30)
+        await case.engine.sweep()
+        assert len(case.provider.live("second")) == 1
+    assert case.provider.live("first") == []
+
+
+async def test_while_another_request_with_the_same_key_is_signed_nothing_is_looked_for() -> None:
+    case = Case(Step("hang_signed", late=20), Step("ok", after=8))
+    first = await case.issue("first", key=b"shared")
+    case.engine.settle("first", first.fingerprint)
+    signing = asyncio.create_task(case.engine.sign(order("second", key=b"shared"), case.alone, deadline=3600))
+    await asyncio.sleep(1)
+    looks = case.provider.count("find")
+    await case.engine.sweep()
+    assert case.provider.count("find") == looks
+    assert isinstance(await signing, Issued)
+    assert len(case.provider.live("second")) == 1
+
+
+async def test_a_certificate_made_long_after_our_call_is_somebody_elses() -> None:
+    """Made by another replica while it led, for a later request with the same key."""
+    case = Case("reset")
+    first = await case.issue("first", key=b"shared")
+    case.engine.settle("first", first.fingerprint)
+    await asyncio.sleep(GRACE + 60)
+    foreign = case.provider.make(order("foreign", key=b"shared"))
+    await case.engine.sweep()
+    assert not foreign.revoked
+
+
+async def test_an_account_that_is_down_is_left_alone_until_it_is_back() -> None:
+    case = Case()
+    spec = common(attempts=1, failures=1)
+    plan = plan_of(planned(case.edge, spec), case.backup)
+    outcome = await case.engine.sign(order(), plan, deadline=3600)
+    assert isinstance(outcome, Issued)
+    case.engine.settle("uid-1", outcome.fingerprint)
+    await asyncio.sleep(60)
+    await case.engine.sweep()
+    assert [call.kind for call in case.provider.calls] == ["sign"]
+    await case.engine.sign(order("probe"), plan, deadline=3600)
+    await case.engine.sweep()
+    assert case.provider.live("uid-1") == []
+
+
+async def test_the_sweep_ends_at_the_first_failure_of_an_account() -> None:
+    case = Case("reset", "reset", "reset")
+    for uid in ("a", "b", "c"):
+        outcome = await case.issue(uid)
+        case.engine.settle(uid, outcome.fingerprint)
+    await asyncio.sleep(GRACE)
+    looks = case.provider.count("find")
+    case.provider.find_default = Step("refused")
+    await case.engine.sweep()
+    assert case.provider.count("find") == looks + 1
+
+
+async def test_a_failed_look_is_made_again() -> None:
+    case = Case()
+    outcome = await case.issue()
+    case.engine.settle("uid-1", outcome.fingerprint)
+    await asyncio.sleep(GRACE)
+    case.provider.will_find("http500")
+    await case.engine.sweep()
+    assert case.engine.orphans == 1
+    await case.engine.sweep()
+    assert case.provider.live("uid-1") == []
+    assert case.engine.orphans == 0
+
+
+async def test_the_sweep_waits_for_nobody() -> None:
+    case = Case("wrong", Step("ok", after=9), Step("ok", after=9))
+    busy = plan_of(planned(case.edge, common(attempts=1, failures=100, in_flight=1)))
+    outcome = await case.issue("a")
+    case.engine.settle("a", outcome.fingerprint)
+    signing = asyncio.create_task(case.engine.sign(order("b"), busy, deadline=3600))
+    await asyncio.sleep(0.5)
+    began = clock()
+    await case.engine.sweep()
+    assert clock() - began <= 1.01
+    assert case.provider.count("revoke") == 0
+    await signing
+
+
+async def test_a_replaced_authority_of_the_same_name_clears_up() -> None:
+    case = Case()
+    outcome = await case.issue()
+    case.engine.settle("uid-1", outcome.fingerprint)
+    await asyncio.sleep(30)
+    case.edge.session_error = AssertionError("closed")  # type: ignore[assignment]
+    renewed = FakeAuthority(case.provider)
+    case.engine.states(plan_of(planned(renewed, ONCE), case.backup))
+    await case.engine.sweep()
+    assert case.provider.live("uid-1") == []
+
+
+async def test_a_lost_lease_revokes_nothing() -> None:
+    class LeaseLostError(Exception):
+        pass
+
+    leading = [True]
+
+    def guard() -> None:
+        if not leading[0]:
+            raise LeaseLostError
+
+    case = Case("ok")
+    case.engine = engine(guard=guard)
+    await case.issue()
+    case.engine.settle("uid-1", None)
+    leading[0] = False
+    with pytest.raises(LeaseLostError):
+        await case.engine.sweep()
+    assert case.provider.count("revoke") == 0
+
+
+async def test_the_memory_is_given_up_after_a_day() -> None:
+    case = Case()
+    outcome = await case.issue()
+    assert case.engine.orphans == 1
+    await asyncio.sleep(86_500)
+    case.engine.settle("uid-1", outcome.fingerprint)
+    await case.engine.sweep()
+    assert case.engine.orphans == 0
+    assert case.provider.count("revoke") == 0
