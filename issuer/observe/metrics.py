@@ -3,6 +3,9 @@
 The rest of the program calls methods with plain values and never touches a Prometheus object, so names live here alone.
 What is counted at the moment of the scrape (pending requests, queue depth) comes from a `Snapshot` that the program
 hands in.
+
+Issuers have the same three labels everywhere, so that series can be joined. The causes of failures are the classes of
+`issuer.authorities.errors`, in lower case.
 """
 
 from __future__ import annotations
@@ -11,15 +14,16 @@ import platform
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, PlatformCollector, ProcessCollector
 from prometheus_client.core import GaugeMetricFamily
-from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from issuer import __version__
+from issuer.api.issuer import CLUSTER_ISSUER_KIND, ISSUER_KIND
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from prometheus_client.core import Metric
 
@@ -27,7 +31,15 @@ TO_THE_END: Final = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600,
 """Seconds from approval to the end of a request; a day is the longest that is told apart."""
 CALL: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 45, 60, 120)
 """Seconds of a call. A certificate with a hundred names has been seen to take 43."""
+API_CALL: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+"""Seconds of a call to the Kubernetes API, which is given up after 10 by default."""
 BREAKER_STATES: Final = ("closed", "half-open", "open")
+MAX_ISSUERS: Final = 5000
+"""Issuers that are told apart. A request may name an issuer that does not exist, so users could make any number."""
+THE_REST: Final = "(others)"
+"""The name of all issuers beyond that; no object of Kubernetes can have it."""
+
+_ISSUER: Final = ("issuer_kind", "issuer_namespace", "issuer")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,45 +70,51 @@ class Metrics:
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
-        issuer = ("issuer_kind", "issuer_namespace", "issuer")
+        self._issuers: set[tuple[str, str, str]] = set()
         self._requests = self._counter(
-            "requests", "Certificate requests that have ended.", (*issuer, "outcome", "authority")
+            "requests", "Certificate requests that have ended.", (*_ISSUER, "outcome", "authority")
         )
-        self._to_the_end = Histogram(
-            "cdn_issuer_request_duration_seconds",
+        self._to_the_end = self._histogram(
+            "request_duration_seconds",
             "Time from the approval of a certificate request to its end.",
             ("outcome",),
-            buckets=TO_THE_END,
-            registry=self._registry,
+            TO_THE_END,
         )
         self._calls = self._counter(
-            "authority_calls", "Calls to authorities by what came of them.", ("issuer", "authority", "call", "result")
+            "authority_calls", "Calls to authorities by what came of them.", (*_ISSUER, "authority", "call", "result")
         )
-        self._call_duration = Histogram(
-            "cdn_issuer_authority_call_duration_seconds",
+        self._call_duration = self._histogram(
+            "authority_call_duration_seconds",
             "Time of a call to an authority, without the wait for our own limits.",
-            ("issuer", "authority", "call"),
-            buckets=CALL,
-            registry=self._registry,
+            (*_ISSUER, "authority", "call"),
+            CALL,
         )
-        self._breaker = Gauge(
-            "cdn_issuer_breaker_state",
+        # A series for each state, so that a query names the state instead of a number that needs a legend, and an
+        # average over time is the share of it that was spent open.
+        self._breaker = self._gauge(
+            "breaker_state",
             "1 for the state that the circuit breaker of an account is in, 0 for the others.",
-            ("account", "state"),
-            registry=self._registry,
+            ("account", "authority", "state"),
         )
         self._failovers = self._counter(
-            "failovers", "Certificates signed by a later authority of the list.", ("issuer", "from", "to", "cause")
+            "failovers", "Certificates signed by a later authority of the list.", (*_ISSUER, "from", "to", "cause")
         )
         self._api_calls = self._counter("kube_api_calls", "Calls to the Kubernetes API.", ("verb", "resource", "code"))
-        self._loop_lag = Gauge(
-            "cdn_issuer_event_loop_lag_seconds",
-            "Longest time that the event loop was late within the last minute.",
-            registry=self._registry,
+        self._api_call_duration = self._histogram(
+            "kube_api_call_duration_seconds",
+            "Time of a call to the Kubernetes API; of a watch, until it began.",
+            ("verb",),
+            API_CALL,
         )
-        build = Gauge("cdn_issuer_build_info", "Always 1.", ("version", "python"), registry=self._registry)
+        self._loop_lag = self._gauge(
+            "event_loop_lag_seconds", "Longest time that the event loop was late within the last minute."
+        )
+        build = self._gauge("build_info", "Always 1; the labels say what runs.", ("version", "python"))
         build.labels(__version__, platform.python_version()).set(1)
+        self._at_scrape = _AtScrape()
+        self._registry.register(self._at_scrape)
         ProcessCollector(registry=self._registry)
+        PlatformCollector(registry=self._registry)
 
     def request_finished(
         self,
@@ -108,27 +126,61 @@ class Metrics:
         authority: str,
         seconds: float,
     ) -> None:
-        """A request has ended; `seconds` since its approval."""
-        self._requests.labels(issuer_kind, issuer_namespace, issuer, outcome, authority).inc()
+        """A request has ended.
+
+        Args:
+            issuer_kind: kind of the issuer it names.
+            issuer_namespace: its namespace, empty for a cluster-scoped one.
+            issuer: its name.
+            outcome: `issued`, `failed` or `denied`.
+            authority: who signed; empty if nobody did.
+            seconds: since the approval.
+        """
+        labels = self._labels(issuer_kind, issuer_namespace, issuer)
+        self._requests.labels(*labels, outcome, authority).inc()
         self._to_the_end.labels(outcome).observe(seconds)
 
     def authority_call(self, *, issuer: str, authority: str, call: str, result: str, seconds: float) -> None:
-        """A call to an authority has ended."""
-        self._calls.labels(issuer, authority, call, result).inc()
-        self._call_duration.labels(issuer, authority, call).observe(seconds)
+        """A call to an authority has ended.
 
-    def breaker(self, *, account: str, state: str) -> None:
-        """The breaker of an account has changed."""
+        Args:
+            issuer: `namespace/name`, or `name` of a cluster-scoped one; empty if it is not known.
+            authority: its name in that issuer.
+            call: `sign`, `find`, `revoke` or `check`.
+            result: `ok`, or what went wrong, by the name of the error; shown in lower case.
+            seconds: how long it took, without the wait for our own limits.
+        """
+        labels = self._labels_of(issuer)
+        self._calls.labels(*labels, authority, call, result.lower()).inc()
+        self._call_duration.labels(*labels, authority, call).observe(seconds)
+
+    def breaker(self, *, account: str, authority: str = "", state: str) -> None:
+        """The breaker of an account has changed.
+
+        Args:
+            account: endpoint and credential, without the credential itself.
+            authority: the name under which an issuer used the account last.
+            state: one of `BREAKER_STATES`.
+        """
+        self.forget_account(account=account)
         for known in BREAKER_STATES:
-            self._breaker.labels(account, known).set(known == state)
+            self._breaker.labels(account, authority, known).set(known == state)
 
     def failover(self, *, issuer: str, from_: str, to: str, cause: str) -> None:
-        """A later authority has signed."""
-        self._failovers.labels(issuer, from_, to, cause).inc()
+        """`to` has signed, because `from_` failed with `cause`; the issuer as for `authority_call`."""
+        self._failovers.labels(*self._labels_of(issuer), from_, to, cause.lower()).inc()
 
-    def api_call(self, verb: str, resource: object, result: int | str, seconds: float) -> None:  # noqa: ARG002
-        """A call to the Kubernetes API has ended; has the form of `KubeClient`'s observer."""
+    def api_call(self, verb: str, resource: object, result: int | str, seconds: float) -> None:
+        """A call to the Kubernetes API has ended; has the form of `KubeClient`'s observer.
+
+        Args:
+            verb: `get`, `list`, `watch`, `create`, `update`, `patch` or `delete`.
+            resource: what its `str` says.
+            result: the HTTP status, or the name of the error if there was none.
+            seconds: how long it took.
+        """
         self._api_calls.labels(verb, str(resource), str(result)).inc()
+        self._api_call_duration.labels(verb).observe(seconds)
 
     def loop_lag(self, seconds: float) -> None:
         """How late the event loop was."""
@@ -136,33 +188,66 @@ class Metrics:
 
     def forget_issuer(self, *, kind: str, namespace: str, name: str) -> None:
         """An issuer is gone; so are its series."""
-        self._requests.remove_by_labels({"issuer_kind": kind, "issuer_namespace": namespace, "issuer": name})
-        where = f"{namespace}/{name}" if namespace else name
-        for metric in (self._calls, self._call_duration, self._failovers):
-            metric.remove_by_labels({"issuer": where})
+        self._issuers.discard((kind, namespace, name))
+        gone = dict(zip(_ISSUER, (kind, namespace, name), strict=True))
+        for metric in (self._requests, self._calls, self._call_duration, self._failovers):
+            metric.remove_by_labels(gone)
+
+    def forget_account(self, *, account: str) -> None:
+        """Nobody uses the account any more, because its credential was rotated: an open breaker would stay for ever."""
+        self._breaker.remove_by_labels({"account": account})
 
     def watch(self, snapshot: Callable[[], Snapshot]) -> None:
-        """Say where to ask for what is counted at the scrape."""
-        self._registry.register(_AtScrape(snapshot))
+        """Say where to ask for what is counted at the scrape; it replaces what was said before."""
+        self._at_scrape.snapshot = snapshot
 
-    def render(self) -> tuple[bytes, str]:
-        """The page for Prometheus, and its content type."""
-        return generate_latest(self._registry), CONTENT_TYPE_LATEST
+    def render(self, accept: str = "") -> tuple[bytes, str]:
+        """The page for Prometheus, and its content type.
+
+        Args:
+            accept: the header `Accept` of the scrape; by default the oldest text format, which everybody reads.
+        """
+        encode, content_type = choose_encoder(accept)
+        return encode(self._registry), content_type
+
+    def _labels_of(self, issuer: str) -> tuple[str, str, str]:
+        """The labels of `namespace/name`. Only what has a namespace has a slash."""
+        namespace, _, name = issuer.rpartition("/")
+        kind = (ISSUER_KIND if namespace else CLUSTER_ISSUER_KIND) if issuer else ""
+        return self._labels(kind, namespace, name)
+
+    def _labels(self, kind: str, namespace: str, name: str) -> tuple[str, str, str]:
+        labels = (kind, namespace, name)
+        if labels not in self._issuers:
+            if len(self._issuers) >= MAX_ISSUERS:
+                return ("", "", THE_REST)
+            self._issuers.add(labels)
+        return labels
 
     def _counter(self, name: str, help_: str, labels: tuple[str, ...]) -> Counter:
         return Counter(f"cdn_issuer_{name}", help_, labels, registry=self._registry)
 
+    def _gauge(self, name: str, help_: str, labels: tuple[str, ...] = ()) -> Gauge:
+        return Gauge(f"cdn_issuer_{name}", help_, labels, registry=self._registry)
+
+    def _histogram(self, name: str, help_: str, labels: tuple[str, ...], buckets: tuple[float, ...]) -> Histogram:
+        return Histogram(f"cdn_issuer_{name}", help_, labels, buckets=buckets, registry=self._registry)
+
 
 class _AtScrape(Collector):
-    def __init__(self, snapshot: Callable[[], Snapshot]) -> None:
-        self._snapshot = snapshot
+    """Asks the program at each scrape, once there is one to ask."""
+
+    def __init__(self) -> None:
+        self.snapshot: Callable[[], Snapshot] | None = None
 
     def describe(self) -> Iterable[Metric]:
         """Nothing beforehand: the program is not asked before it runs."""
         return ()
 
-    def collect(self) -> Iterable[Metric]:
-        now = self._snapshot()
+    def collect(self) -> Iterator[Metric]:
+        if self.snapshot is None:
+            return
+        now = self.snapshot()
         plain = (
             ("pending_requests", "Approved certificate requests that have not ended.", now.pending),
             (
@@ -176,15 +261,17 @@ class _AtScrape(Collector):
         )
         for name, help_, value in plain:
             yield GaugeMetricFamily(f"cdn_issuer_{name}", help_, value)
-        depth = GaugeMetricFamily("cdn_issuer_queue_depth", "Keys that wait for their turn.", labels=["queue"])
-        for queue, count in now.queue_depth.items():
-            depth.add_metric([queue], count)
-        yield depth
-        silence = GaugeMetricFamily(
-            "cdn_issuer_watch_silence_seconds",
+        yield _by("queue", "queue_depth", "Keys that wait for their turn.", now.queue_depth)
+        yield _by(
+            "resource",
+            "watch_silence_seconds",
             "Time since a watch last heard from the API server.",
-            labels=["resource"],
+            now.watch_silence_seconds,
         )
-        for resource, seconds in now.watch_silence_seconds.items():
-            silence.add_metric([resource], seconds)
-        yield silence
+
+
+def _by(label: str, name: str, help_: str, values: dict[str, int] | dict[str, float]) -> Metric:
+    family = GaugeMetricFamily(f"cdn_issuer_{name}", help_, labels=[label])
+    for key, value in values.items():
+        family.add_metric([key], value)
+    return family

@@ -1,25 +1,31 @@
 """The server for `/healthz`, `/readyz` and `/metrics`.
 
 It runs on the same event loop as the controller, on purpose: a loop that is stuck answers no probe, so Kubernetes
-restarts the pod. What a running loop cannot show, a stuck watch, is asked of the program.
+restarts the pod. `issuer.observe.heartbeat` says what each kind of check covers.
 """
 
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
+import socket
 from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
+
+from issuer.observe.heartbeat import LoopHeartbeat
+from issuer.observe.logs import get_logger
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from issuer.observe.metrics import Metrics
 
-BEAT: Final = 1.0
-"""Seconds between two beats of the heart."""
-WINDOW: Final = 60
-"""Beats of which the worst is shown."""
+PATIENCE: Final = 2.0
+"""Seconds that a stop waits for a reader that takes its answer slowly; a stop has signatures to deliver."""
+
+_log = get_logger(__name__)
 
 
 class ListenError(Exception):
@@ -30,7 +36,7 @@ class ObserveServer:
     """Serves health and metrics.
 
     Args:
-        host: address to listen on.
+        host: address to listen on, an IPv6 address with or without brackets.
         port: port; 0 for a free one.
         metrics: what `/metrics` shows.
         healthy: why the process should be restarted, or None.
@@ -46,14 +52,15 @@ class ObserveServer:
         healthy: Callable[[], str | None],
         ready: Callable[[], str | None],
     ) -> None:
-        self._host = host
+        self._host = host.strip("[]")
         self._port = port
         self._metrics = metrics
+        self._heartbeat = LoopHeartbeat()
         self._runner: web.AppRunner | None = None
-        self._heart: asyncio.Task[None] | None = None
+        self._beating: asyncio.Task[None] | None = None
         self._app = web.Application()
-        self._app.router.add_get("/healthz", _probe(healthy))
-        self._app.router.add_get("/readyz", _probe(ready))
+        self._app.router.add_get("/healthz", _probe("healthy", healthy))
+        self._app.router.add_get("/readyz", _probe("ready", ready))
         self._app.router.add_get("/metrics", self._render)
 
     async def start(self) -> int:
@@ -62,44 +69,56 @@ class ObserveServer:
         Raises:
             ListenError: the address is taken or cannot be had.
         """
-        self._runner = web.AppRunner(self._app, access_log=None)
+        self._runner = web.AppRunner(self._app, access_log=None, shutdown_timeout=PATIENCE)
         await self._runner.setup()
         try:
             await web.TCPSite(self._runner, self._host, self._port).start()
-        except OSError as error:
-            reason = error.strerror or type(error).__name__
-            raise ListenError(f"{self._host}:{self._port}: {reason}; choose another address with --listen") from None
-        self._heart = asyncio.create_task(self._beat())
+        except (OSError, OverflowError) as error:
+            await self.stop()
+            where = f"[{self._host}]" if ":" in self._host else self._host
+            raise ListenError(
+                f"cannot listen on {where}:{self._port}: {_reason(error)}; choose another address with --listen"
+            ) from None
+        self._beating = asyncio.create_task(self._heartbeat.run())
         return int(self._runner.addresses[0][1])
 
     async def stop(self) -> None:
-        """Stop listening."""
-        if self._heart is not None:
-            self._heart.cancel()
-            await asyncio.gather(self._heart, return_exceptions=True)
-        if self._runner is not None:
-            await self._runner.cleanup()
+        """Stop listening. Safe to call twice, and before `start`."""
+        beating, self._beating = self._beating, None
+        if beating is not None:
+            beating.cancel()
+            await asyncio.gather(beating, return_exceptions=True)
+        runner, self._runner = self._runner, None
+        if runner is not None:
+            await runner.cleanup()
 
-    async def _render(self, _request: web.Request) -> web.Response:
-        body, content_type = self._metrics.render()
+    async def _render(self, request: web.Request) -> web.Response:
+        self._metrics.loop_lag(self._heartbeat.lag())
+        body, content_type = self._metrics.render(request.headers.get("Accept", ""))
         return web.Response(body=body, headers={"Content-Type": content_type})
 
-    async def _beat(self) -> None:
-        """Measure how late the event loop wakes us: the worst of the last minute."""
-        loop = asyncio.get_running_loop()
-        lags = [0.0] * WINDOW
-        beat = 0
-        while True:
-            due = loop.time() + BEAT
-            await asyncio.sleep(BEAT)
-            lags[beat % WINDOW] = max(0.0, loop.time() - due)
-            beat += 1
-            self._metrics.loop_lag(max(lags))
 
+def _probe(what: str, trouble: Callable[[], str | None]) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    """Answer 200 or 503. Each change is logged, because Kubernetes shows the reason in an event at best."""
+    said: str | None = None
 
-def _probe(trouble: Callable[[], str | None]) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     async def answer(_request: web.Request) -> web.StreamResponse:
+        nonlocal said
         problem = trouble()
+        if (problem is None) != (said is None):
+            report = _log.warning if problem else _log.info
+            report(f"not {what}" if problem else what, reason=problem)
+        said = problem
         return web.Response(status=503 if problem else 200, text=f"{problem or 'ok'}\n")
 
     return answer
+
+
+def _reason(error: OSError | OverflowError) -> str:
+    if isinstance(error, OverflowError):
+        return "a port is a number from 0 to 65535"
+    if isinstance(error, socket.gaierror) or error.errno is None:
+        return error.strerror or type(error).__name__
+    if error.errno == errno.EADDRINUSE:
+        return "another process listens there"
+    return os.strerror(error.errno)

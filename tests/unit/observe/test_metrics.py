@@ -1,0 +1,250 @@
+"""What Prometheus would read: names, units, values, and that series come to an end."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from issuer import __version__
+from issuer.observe import metrics as module
+from issuer.observe.metrics import Metrics, Snapshot
+
+BASE_UNITS = ("_seconds", "_bytes", "_ratio", "_total", "_info")
+COUNTS = {
+    "cdn_issuer_pending_requests",
+    "cdn_issuer_unapproved_requests",
+    "cdn_issuer_possible_orphans",
+    "cdn_issuer_queue_depth",
+}
+STATES = {"cdn_issuer_leader", "cdn_issuer_breaker_state"}
+
+
+CALM = Snapshot(
+    pending=3,
+    oldest_pending_seconds=42.5,
+    unapproved=2,
+    queue_depth={"requests": 7, "issuers": 0},
+    orphans=1,
+    leading=True,
+    watch_silence_seconds={"certificaterequests.cert-manager.io": 1.5},
+)
+
+
+def pending(number: int) -> Snapshot:
+    return dataclasses.replace(CALM, pending=number)
+
+
+def used() -> Metrics:
+    """Metrics of which every method has been called."""
+    metrics = Metrics()
+    finish(metrics)
+    metrics.authority_call(issuer="shop/web", authority="edge", call="sign", result="Unavailable", seconds=5.0)
+    metrics.breaker(account="cloudflare#1a2b", authority="edge", state="open")
+    metrics.failover(issuer="shop/web", from_="edge", to="backup", cause="Unavailable")
+    metrics.api_call("patch", "certificaterequests.cert-manager.io", 200, 0.02)
+    metrics.loop_lag(0.25)
+    metrics.watch(lambda: CALM)
+    return metrics
+
+
+def finish(metrics: Metrics, issuer: str = "web", outcome: str = "issued", seconds: float = 0.3) -> None:
+    metrics.request_finished(
+        issuer_kind="CDNIssuer",
+        issuer_namespace="shop",
+        issuer=issuer,
+        outcome=outcome,
+        authority="edge" if outcome == "issued" else "",
+        seconds=seconds,
+    )
+
+
+def samples(metrics: Metrics) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
+    page, _ = metrics.render()
+    found = {}
+    for family in text_string_to_metric_families(page.decode()):
+        for sample in family.samples:
+            key = (sample.name, frozenset(sample.labels.items()))
+            assert key not in found, f"{key} is there twice"
+            found[key] = sample.value
+    return found
+
+
+def value(metrics: Metrics, name: str, **labels: str) -> float | None:
+    return samples(metrics).get((f"cdn_issuer_{name}", frozenset(labels.items())))
+
+
+def test_every_name_has_help_a_prefix_and_a_base_unit() -> None:
+    families = list(text_string_to_metric_families(used().render()[0].decode()))
+    ours = [family for family in families if not family.name.startswith(("process_", "python_"))]
+    assert len(ours) > 15
+    for family in ours:
+        name = family.name + "_total" * (family.type == "counter")
+        assert re.fullmatch(r"cdn_issuer_[a-z_]+[a-z]", name)
+        assert family.documentation.endswith((".", "others."))
+        assert not re.search(r"_(milliseconds|minutes|ms|count|sum|bucket)$", name)
+        if family.type in {"counter", "histogram"}:
+            assert name.endswith(("_total", "_seconds")), name
+        elif not name.endswith("_created"):
+            assert name.endswith(BASE_UNITS) or name in COUNTS | STATES, name
+
+
+def test_no_series_is_labelled_by_a_request() -> None:
+    labels = {label for _, pairs in samples(used()) for label, _ in pairs}
+    assert labels.isdisjoint({"request", "uid", "certificate", "name", "hostname"})
+
+
+def test_issuers_have_the_same_labels_everywhere_so_that_series_can_be_joined() -> None:
+    for name, pairs in samples(used()):
+        labels = dict(pairs)
+        if "issuer" in labels:
+            who = (labels["issuer_kind"], labels["issuer_namespace"], labels["issuer"])
+            assert who == ("CDNIssuer", "shop", "web"), name
+
+
+def test_an_issuer_without_a_namespace_is_a_cluster_issuer_and_an_unknown_one_is_none() -> None:
+    metrics = Metrics()
+    metrics.failover(issuer="web", from_="edge", to="backup", cause="RateLimited")
+    metrics.authority_call(issuer="", authority="edge", call="check", result="ok", seconds=0.1)
+    who = {"issuer_kind": "CDNClusterIssuer", "issuer_namespace": "", "issuer": "web"}
+    nobody = {"issuer_kind": "", "issuer_namespace": "", "issuer": ""}
+    assert value(metrics, "failovers_total", **who, **{"from": "edge", "to": "backup", "cause": "ratelimited"}) == 1
+    assert value(metrics, "authority_calls_total", **nobody, authority="edge", call="check", result="ok") == 1
+
+
+def test_a_finished_request_counts_by_outcome_and_authority_and_lands_in_its_bucket() -> None:
+    metrics = Metrics()
+    finish(metrics, seconds=0.3)
+    finish(metrics, outcome="failed", seconds=3600)
+    who = {"issuer_kind": "CDNIssuer", "issuer_namespace": "shop", "issuer": "web"}
+    assert value(metrics, "requests_total", **who, outcome="issued", authority="edge") == 1
+    assert value(metrics, "requests_total", **who, outcome="failed", authority="") == 1
+    assert value(metrics, "request_duration_seconds_bucket", outcome="issued", le="0.25") == 0
+    assert value(metrics, "request_duration_seconds_bucket", outcome="issued", le="0.5") == 1
+    assert value(metrics, "request_duration_seconds_sum", outcome="failed") == 3600
+
+
+def test_time_to_the_end_is_told_apart_from_50_ms_to_a_day() -> None:
+    assert (module.TO_THE_END[0], module.TO_THE_END[-1]) == (0.05, 86400)
+    assert list(module.TO_THE_END) == sorted(set(module.TO_THE_END))
+
+
+@pytest.mark.parametrize(
+    ("result", "shown"),
+    [
+        ("ok", "ok"),
+        ("Unavailable", "unavailable"),
+        ("RateLimited", "ratelimited"),
+        ("WrongCertificate", "wrongcertificate"),
+    ],
+)
+def test_a_call_counts_by_its_result_in_lower_case(result: str, shown: str) -> None:
+    metrics = Metrics()
+    metrics.authority_call(issuer="shop/web", authority="edge", call="sign", result=result, seconds=0.2)
+    found = [dict(pairs)["result"] for name, pairs in samples(metrics) if name == "cdn_issuer_authority_calls_total"]
+    assert found == [shown]
+
+
+def test_a_breaker_is_in_exactly_one_state_and_known_by_its_last_authority() -> None:
+    metrics = Metrics()
+    metrics.breaker(account="a", authority="old-name", state="open")
+    metrics.breaker(account="a", authority="edge", state="half-open")
+    found = {
+        (labels["authority"], labels["state"]): number
+        for name, pairs in samples(metrics)
+        if name == "cdn_issuer_breaker_state" and (labels := dict(pairs))
+        for number in [samples(metrics)[name, pairs]]
+    }
+    assert found == {("edge", "closed"): 0, ("edge", "half-open"): 1, ("edge", "open"): 0}
+
+
+def test_a_forgotten_account_leaves_no_open_breaker_behind() -> None:
+    metrics = Metrics()
+    metrics.breaker(account="rotated", authority="edge", state="open")
+    metrics.breaker(account="other", authority="edge", state="open")
+    metrics.forget_account(account="rotated")
+    accounts = {dict(pairs)["account"] for name, pairs in samples(metrics) if name == "cdn_issuer_breaker_state"}
+    assert accounts == {"other"}
+
+
+def test_the_series_of_an_issuer_that_is_gone_are_removed_and_those_of_others_stay() -> None:
+    metrics = used()
+    finish(metrics, issuer="other")
+    metrics.forget_issuer(kind="CDNIssuer", namespace="shop", name="web")
+    left = {dict(pairs)["issuer"] for _, pairs in samples(metrics) if "issuer" in dict(pairs)}
+    assert left == {"other"}
+
+
+def test_issuers_that_do_not_exist_cannot_make_series_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_ISSUERS", 3)
+    metrics = Metrics()
+    for number in range(10):
+        finish(metrics, issuer=f"typo-{number}")
+    counted = {
+        dict(pairs)["issuer"]: number
+        for (name, pairs), number in samples(metrics).items()
+        if name == "cdn_issuer_requests_total"
+    }
+    assert counted == {"typo-0": 1, "typo-1": 1, "typo-2": 1, module.THE_REST: 7}
+    metrics.forget_issuer(kind="CDNIssuer", namespace="shop", name="typo-1")
+    finish(metrics, issuer="real")
+    assert "real" in {dict(pairs).get("issuer") for _, pairs in samples(metrics)}
+
+
+def test_what_waits_is_asked_for_at_each_scrape() -> None:
+    metrics, number = Metrics(), 5
+    metrics.watch(lambda: pending(number))
+    assert value(metrics, "pending_requests") == 5
+    number = 6
+    assert value(metrics, "pending_requests") == 6
+    assert value(metrics, "oldest_pending_request_age_seconds") == 42.5
+    assert value(metrics, "unapproved_requests") == 2
+    assert value(metrics, "possible_orphans") == 1
+    assert value(metrics, "leader") == 1
+    assert value(metrics, "queue_depth", queue="requests") == 7
+    assert value(metrics, "watch_silence_seconds", resource="certificaterequests.cert-manager.io") == 1.5
+
+
+def test_before_a_program_watches_there_is_a_page_without_its_figures() -> None:
+    metrics = Metrics()
+    assert value(metrics, "pending_requests") is None
+    assert value(metrics, "event_loop_lag_seconds") == 0
+
+
+def test_a_program_that_starts_again_replaces_the_figures_of_the_one_before() -> None:
+    metrics = Metrics()
+    metrics.watch(lambda: pending(1))
+    metrics.watch(lambda: pending(2))
+    assert value(metrics, "pending_requests") == 2
+
+
+def test_calls_to_the_kubernetes_api_count_by_verb_resource_and_code() -> None:
+    metrics = Metrics()
+    metrics.api_call("patch", "certificaterequests", 409, 0.02)
+    metrics.api_call("patch", "certificaterequests", "UnreachableError", 10.0)
+    calls = {"verb": "patch", "resource": "certificaterequests"}
+    assert value(metrics, "kube_api_calls_total", **calls, code="409") == 1
+    assert value(metrics, "kube_api_calls_total", **calls, code="UnreachableError") == 1
+    assert value(metrics, "kube_api_call_duration_seconds_count", verb="patch") == 2
+
+
+def test_two_controllers_in_one_process_do_not_share_figures() -> None:
+    first, second = Metrics(), Metrics()
+    finish(first)
+    assert not [name for name, _ in samples(second) if name.startswith("cdn_issuer_requests")]
+
+
+def test_the_page_tells_the_build_the_process_and_the_platform() -> None:
+    names = {name for name, _ in samples(Metrics())}
+    assert {"process_resident_memory_bytes", "process_open_fds", "python_info"} <= names
+    versions = [dict(pairs)["version"] for name, pairs in samples(Metrics()) if name == "cdn_issuer_build_info"]
+    assert versions == [__version__]
+
+
+def test_the_page_comes_in_the_format_that_the_scrape_asks_for() -> None:
+    assert used().render()[1].startswith("text/plain; version=0.0.4")
+    page, content_type = used().render("application/openmetrics-text;version=1.0.0,text/plain;q=0.5")
+    assert content_type.startswith("application/openmetrics-text; version=1.0.0")
+    assert page.decode().endswith("# EOF\n")
