@@ -48,7 +48,7 @@ class AuthorityError(Exception):
 
     @property
     def cause(self) -> str:
-        """The name of the class, as `spec.failover.on` and the metrics use it."""
+        """The name of the class, as `spec.failover.on` uses it and, in lower case, the metrics."""
         return type(self).__name__
 
     def __str__(self) -> str:

@@ -37,7 +37,7 @@ class Signals:
 
     def breaker(self, account: str, authority: str, state: BreakerState) -> None:
         """A breaker has changed."""
-        self._metrics.breaker(account=account, state=state.value)
+        self._metrics.breaker(account=account, authority=authority, state=state.value)
         _log.warning("circuit breaker", account=account, authority=authority, state=state.value)
         self._look_again()
 

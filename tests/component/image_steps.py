@@ -1,0 +1,80 @@
+"""The Dockerfile as data: its instructions, and a way to run those of the build stage without a container engine."""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+import re
+import shutil
+import subprocess
+import venv
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+ROOT: Final = Path(__file__).parents[2]
+IMAGE_VENV: Final = "/opt/venv"
+STANDARD_LIBRARY: Final = re.compile(r"/usr/local/lib/python3\.\d+ ")
+
+
+@dataclass(frozen=True, slots=True)
+class Instruction:
+    """One instruction; `stage` counts from 0."""
+
+    stage: int
+    name: str
+    text: str
+
+
+def instructions() -> list[Instruction]:
+    """All instructions of the Dockerfile, continued lines joined, comments left out."""
+    lines = [line for line in (ROOT / "Dockerfile").read_text().splitlines() if not line.lstrip().startswith("#")]
+    joined = re.sub(r"\\\n\s*", "", "\n".join(lines))
+    found, stage = [], -1
+    for line in filter(None, joined.splitlines()):
+        name, _, text = line.partition(" ")
+        stage += name == "FROM"
+        found.append(Instruction(stage, name, text.strip()))
+    return found
+
+
+def sent(path: str) -> bool:
+    """Whether .dockerignore lets that file or directory of the top level go to the build; the last match decides."""
+    allowed = True
+    for line in (ROOT / ".dockerignore").read_text().splitlines():
+        if line and not line.startswith("#") and fnmatch.fnmatch(path, line.removeprefix("!")):
+            allowed = line.startswith("!")
+    return allowed
+
+
+def build(directory: Path) -> Path:
+    """Do what the Dockerfile does with the virtual environment, below `directory`; returns the environment.
+
+    `python` and `pip` are those of a fresh environment, as in the base image; nothing of the tests' own is seen.
+    """
+    source, base, target = directory / "src", directory / "base", directory / "venv"
+    source.mkdir()
+    venv.create(base, with_pip=True)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "VIRTUAL_ENV"))}
+    environment |= {"PATH": f"{base / 'bin'}:/usr/bin:/bin", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+    for step in instructions():
+        if step.name == "COPY" and step.stage == 0:
+            _copy(step.text, source)
+        elif step.name == "RUN" and (step.stage == 0 or IMAGE_VENV in step.text):
+            # The standard library of this machine is not ours to write to.
+            command = STANDARD_LIBRARY.sub("", step.text).replace(IMAGE_VENV, str(target))
+            done = subprocess.run(
+                ["/bin/sh", "-ec", command], cwd=source, env=environment, capture_output=True, text=True, check=False
+            )
+            assert done.returncode == 0, f"{step.text}\n{done.stdout}\n{done.stderr}"
+    return target
+
+
+def _copy(arguments: str, target: Path) -> None:
+    *names, where = arguments.split()
+    for name in names:
+        assert sent(name), f".dockerignore keeps {name} back"
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, target / where, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(ROOT / name, target / where)
