@@ -27,14 +27,33 @@ READY = "Ready"
 
 
 class Condition(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
-    """One condition, of a certificate request or of an issuer."""
+    """One condition of an object.
 
-    type: Annotated[str, Meta(description="What the condition is about.")]
-    status: Annotated[str, Meta(description="True, False or Unknown.")]
-    reason: Annotated[str, Meta(description="Why, in one word.")] = ""
-    message: Annotated[str, Meta(description="Why, and what to do about it.")] = ""
-    last_transition_time: Annotated[str | None, Meta(description="When the status last changed.")] = None
-    observed_generation: Annotated[int | None, Meta(description="Generation of the object that this is about.")] = None
+    The limits, which are those of meta/v1 Condition, go into the CRDs and are not enforced when one is read: other
+    writers have theirs.
+    """
+
+    type: Annotated[str, Meta(description="What the condition is about.", extra_json_schema={"maxLength": 316})]
+    status: Annotated[
+        str,
+        Meta(
+            description="Whether it is so: True, False or Unknown.", extra_json_schema={"enum": [TRUE, FALSE, UNKNOWN]}
+        ),
+    ]
+    reason: Annotated[str, Meta(description="Why, in one word.", extra_json_schema={"maxLength": 1024})] = ""
+    message: Annotated[
+        str, Meta(description="Why, and what to do about it.", extra_json_schema={"maxLength": 32768})
+    ] = ""
+    last_transition_time: Annotated[
+        str | None, Meta(description="When the status last changed.", extra_json_schema={"format": "date-time"})
+    ] = None
+    observed_generation: Annotated[
+        int | None,
+        Meta(
+            description="Generation of the object that this is about.",
+            extra_json_schema={"format": "int64", "minimum": 0},
+        ),
+    ] = None
 
     @property
     def since(self) -> datetime | None:

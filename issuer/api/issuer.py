@@ -1,7 +1,7 @@
 """CDNIssuer and CDNClusterIssuer: the specification a user writes and the status we write.
 
-These structs are the one source of the CRDs: `issuer.api.crd` turns them, with the descriptions, defaults and bounds
-given here, into the OpenAPI schema, and `issuer.api.spec` reads objects with them. What is particular to one kind of
+These structs are the one source of the CRDs: `issuer.api.schema` turns them, with the descriptions, defaults and bounds
+given here, into OpenAPI schemas, and `issuer.api.spec` reads objects with them. What is particular to one kind of
 authority (`cloudflare`, `ca`) is declared in that authority's own module and joined in through the registry, so this
 module does not change when a kind is added.
 """
@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Annotated, Final, Literal
 
 import msgspec
-from msgspec import Meta, Struct, field
+from msgspec import Meta, Struct, field, inspect
 
 from issuer.api import condition
 from issuer.api.condition import Condition
@@ -31,9 +31,30 @@ FailoverCause = Literal["Unavailable", "RateLimited", "Unauthorized", "Rejected"
 State = Literal["Available", "Degraded", "Open", "Unauthorized", "Unknown"]
 
 
-def bounds(minimum: str, maximum: str, description: str) -> Meta:
-    """The description and the bounds of a duration field; `issuer.api.crd` turns them into a CEL rule."""
-    return Meta(description=description, extra={"minimum": minimum, "maximum": maximum})
+def bounds(minimum: str, maximum: str, description: str, *, not_above: str = "") -> Meta:
+    """The description and the bounds of a duration field.
+
+    `issuer.api.schema` turns the bounds into CEL rules, `issuer.api.spec` checks them.
+
+    Args:
+        minimum: the shortest span that makes sense.
+        maximum: the longest.
+        description: for `kubectl explain`.
+        not_above: the field next to it, by its name in YAML, that must be as long or longer.
+    """
+    return Meta(description=description, extra={"minimum": minimum, "maximum": maximum, "not_above": not_above})
+
+
+def ordered_durations(type_: type[Struct]) -> list[tuple[inspect.Field, inspect.Field]]:
+    """Pairs of fields of which the first must not be longer than the second (`not_above` of `bounds`)."""
+    described = inspect.type_info(type_)
+    assert isinstance(described, inspect.StructType)
+    by_name = {one.encode_name: one for one in described.fields}
+    return [
+        (one, by_name[one.type.extra["not_above"]])
+        for one in described.fields
+        if isinstance(one.type, inspect.Metadata) and one.type.extra and one.type.extra["not_above"]
+    ]
 
 
 SecretName = Annotated[str, Meta(description="Name of the Secret.", min_length=1, max_length=253)]
@@ -72,9 +93,9 @@ class Retry(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
     """How often and how fast an attempt is repeated within a turn, with full jitter."""
 
     attempts: Annotated[int, Meta(description="Attempts in one turn, the first included.", ge=1, le=10)] = 3
-    min_backoff: Annotated[Duration, bounds("1ms", "1m", "Upper bound of the first wait between attempts.")] = Duration(
-        "500ms"
-    )
+    min_backoff: Annotated[
+        Duration, bounds("1ms", "1m", "Upper bound of the first wait between attempts.", not_above="maxBackoff")
+    ] = Duration("500ms")
     max_backoff: Annotated[Duration, bounds("1ms", "10m", "Upper bound of any wait between attempts.")] = Duration(
         "20s"
     )
@@ -97,6 +118,7 @@ class CircuitBreaker(Struct, frozen=True, forbid_unknown_fields=True, rename="ca
             "100ms",
             "1h",
             "How long nothing is sent after the breaker opens; doubled after each failed probe.",
+            not_above="maxOpenFor",
         ),
     ] = Duration("30s")
     max_open_for: Annotated[Duration, bounds("100ms", "6h", "Longest time between two probes.")] = Duration("5m")
@@ -152,13 +174,16 @@ class Failover(Struct, frozen=True, forbid_unknown_fields=True):
     """When the next authority is asked."""
 
     on: Annotated[
-        tuple[FailoverCause, ...],
+        tuple[Annotated[FailoverCause, Meta(description="A kind of failure.")], ...],
         Meta(description="Failures of an authority after which the next one is asked.", max_length=4),
     ] = ("Unavailable", "RateLimited", "Unauthorized")
 
 
 class SpecCommon(Struct, frozen=True, forbid_unknown_fields=True):
-    """The fields of a specification beside its list of authorities."""
+    """Which authorities sign, and for how long they are tried.
+
+    The fields of a specification beside its list of authorities.
+    """
 
     deadline: Annotated[
         Duration,
@@ -191,20 +216,39 @@ class IssuerSpec(Struct, frozen=True, kw_only=True):
 class AuthorityStatus(Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
     """The state of one authority as its issuer shows it."""
 
-    name: Annotated[str, Meta(description="Name of the authority in spec.authorities.")]
+    name: Annotated[
+        str, Meta(description="Name of the authority in spec.authorities.", extra_json_schema={"maxLength": 63})
+    ]
     state: Annotated[State, Meta(description="Whether it can sign now.")]
-    message: Annotated[str, Meta(description="What is wrong, and what to do about it.")] = ""
-    last_success_time: Annotated[str | None, Meta(description="When it last signed.")] = None
-    last_failure_time: Annotated[str | None, Meta(description="When it last failed.")] = None
+    message: Annotated[
+        str, Meta(description="What is wrong, and what to do about it.", extra_json_schema={"maxLength": 32768})
+    ] = ""
+    last_success_time: Annotated[
+        str | None, Meta(description="When it last signed.", extra_json_schema={"format": "date-time"})
+    ] = None
+    last_failure_time: Annotated[
+        str | None, Meta(description="When it last failed.", extra_json_schema={"format": "date-time"})
+    ] = None
 
 
 class IssuerStatus(Struct, frozen=True, rename="camel"):
-    """What we say of an issuer."""
+    """What the controller says of the issuer.
 
-    conditions: Annotated[tuple[Condition, ...], Meta(description="The Ready condition.")] = ()
-    active: Annotated[str, Meta(description="The first authority that can sign now; empty if none can.")] = ""
+    The limits of a status are for the API server alone: what it took must stay readable here.
+    """
+
+    conditions: Annotated[
+        tuple[Condition, ...], Meta(description="The Ready condition.", extra_json_schema={"maxItems": 16})
+    ] = ()
+    active: Annotated[
+        str,
+        Meta(
+            description="The first authority that can sign now; empty if none can.", extra_json_schema={"maxLength": 63}
+        ),
+    ] = ""
     authorities: Annotated[
-        tuple[AuthorityStatus, ...], Meta(description="The state of each authority.", max_length=MAX_AUTHORITIES)
+        tuple[AuthorityStatus, ...],
+        Meta(description="The state of each authority.", extra_json_schema={"maxItems": MAX_AUTHORITIES}),
     ] = ()
 
 

@@ -1,24 +1,35 @@
 """Reading a specification: from the JSON a user applied to values that every other room may trust.
 
 The API server enforces the same rules by the CRD. They are enforced here again, because an object may have been stored
-under an older CRD, and because the sandbox knows no schemas.
+under an older CRD, and because the sandbox knows no schemas. A field that is null counts as absent, as it does there.
 """
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import msgspec
 from msgspec import inspect
 
+from issuer.api import duration
 from issuer.api.duration import Duration, InvalidDurationError
-from issuer.api.issuer import MAX_AUTHORITIES, AuthorityCommon, AuthoritySpec, IssuerSpec, SpecCommon
+from issuer.api.issuer import (
+    MAX_AUTHORITIES,
+    AuthorityCommon,
+    AuthoritySpec,
+    IssuerSpec,
+    SpecCommon,
+    ordered_durations,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
 T = TypeVar("T", bound=msgspec.Struct)
+
+MAX_QUOTED: Final = 200
+"""Characters of a problem that are shown; it may quote what the user wrote, at any length."""
 
 
 class InvalidSpecError(ValueError):
@@ -33,7 +44,7 @@ def parse(raw: bytes | msgspec.Raw, kinds: Collection[str]) -> IssuerSpec:
     """
     wire = _object(raw, "spec")
     entries = _decode(wire.pop("authorities", msgspec.Raw(b"[]")), list[msgspec.Raw], "spec.authorities")
-    common = convert(_plain(wire), SpecCommon, "spec")
+    common = convert(_plain(wire, "spec"), SpecCommon, "spec")
     if not 1 <= len(entries) <= MAX_AUTHORITIES:
         raise InvalidSpecError(f"spec.authorities: 1 to {MAX_AUTHORITIES} are needed, there are {len(entries)}")
     authorities = tuple(_authority(entry, kinds, f"spec.authorities[{i}]") for i, entry in enumerate(entries))
@@ -65,10 +76,12 @@ def convert(value: Any, type_: type[T], path: str) -> T:
         InvalidSpecError: with the path of the field, `path` in front.
     """
     try:
-        converted = msgspec.convert(value, type_, dec_hook=_dec_hook)
+        converted = msgspec.convert(_without_nulls(value), type_, dec_hook=_dec_hook)
     except msgspec.ValidationError as error:
         raise InvalidSpecError(_located(str(error), path)) from None
-    _check_bounds(converted, path)
+    except RecursionError:
+        raise InvalidSpecError(f"{path}: nested too deeply") from None
+    _check(inspect.type_info(type_), converted, path)
     return converted
 
 
@@ -77,11 +90,14 @@ def _authority(raw: msgspec.Raw, kinds: Collection[str], path: str) -> Authority
     known = {field.encode_name for field in msgspec.structs.fields(AuthorityCommon)}
     unknown = sorted(set(wire) - known - set(kinds))
     if unknown:
-        raise InvalidSpecError(f"{path}: unknown field {unknown[0]!r}; authority types are {_listed(kinds)}")
+        raise InvalidSpecError(
+            f"{path}: unknown field {unknown[0][:MAX_QUOTED]!r}; authority types are {_listed(kinds)}"
+        )
     given = sorted(kind for kind in kinds if kind in wire and bytes(wire[kind]) != b"null")
     if len(given) != 1:
         raise InvalidSpecError(f"{path}: exactly one of {_listed(kinds)} is needed, there are {len(given)}")
-    common = convert(_plain({name: value for name, value in wire.items() if name in known}), AuthorityCommon, path)
+    known_wire = {name: value for name, value in wire.items() if name in known}
+    common = convert(_plain(known_wire, path), AuthorityCommon, path)
     if common.ca_bundle and common.ca_bundle_secret_ref:
         raise InvalidSpecError(f"{path}: caBundle and caBundleSecretRef exclude each other")
     return AuthoritySpec(common=common, kind=given[0], config=wire[given[0]])
@@ -97,12 +113,20 @@ V = TypeVar("V")
 def _decode(raw: bytes | msgspec.Raw, type_: type[V], path: str) -> V:
     try:
         return msgspec.json.decode(raw, type=type_)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise InvalidSpecError(_located(str(error), path)) from None
+    except RecursionError:
+        raise InvalidSpecError(f"{path}: nested too deeply") from None
 
 
-def _plain(wire: Mapping[str, msgspec.Raw]) -> dict[str, Any]:
-    return {name: msgspec.json.decode(value) for name, value in wire.items()}
+def _plain(wire: Mapping[str, msgspec.Raw], path: str) -> dict[str, Any]:
+    return {name: _decode(value, Any, f"{path}.{name}") for name, value in wire.items()}
+
+
+def _without_nulls(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _without_nulls(part) for name, part in value.items() if part is not None}
+    return [_without_nulls(item) for item in value] if isinstance(value, list) else value
 
 
 def _dec_hook(type_: type, value: Any) -> Any:
@@ -110,27 +134,51 @@ def _dec_hook(type_: type, value: Any) -> Any:
         raise NotImplementedError(type_)
     if not isinstance(value, str):
         raise InvalidDurationError("a duration is a string such as 90s, 1h30m or 500ms")
-    return Duration(value)
+    parsed = Duration(value)
+    if len(value) > duration.MAX_LENGTH or not re.fullmatch(duration.PATTERN, value):
+        raise InvalidDurationError(f"not a duration such as 90s, 1h30m or 500ms: {value[:40]!r}")
+    return parsed
 
 
-def _check_bounds(struct: msgspec.Struct, path: str) -> None:
-    """Durations against the bounds that their fields declare; msgspec itself cannot compare a type of ours."""
-    described = inspect.type_info(type(struct))
-    assert isinstance(described, inspect.StructType)
-    for field in described.fields:
-        value, where = getattr(struct, field.name), f"{path}.{field.encode_name}"
-        if isinstance(value, msgspec.Struct):
-            _check_bounds(value, where)
-        elif isinstance(value, Duration) and isinstance(field.type, inspect.Metadata) and field.type.extra:
-            low, high = field.type.extra["minimum"], field.type.extra["maximum"]
+def _check(type_: inspect.Type, value: Any, path: str) -> None:
+    """What msgspec itself cannot check: bounds of a type of ours, and patterns to the letter."""
+    match type_:
+        case _ if value is None:
+            return
+        case inspect.Metadata(type=inspect.CustomType(), extra={"minimum": low, "maximum": high}):
             if not Duration(low) <= value <= Duration(high):
-                raise InvalidSpecError(f"{where}: {value} is not between {low} and {high}")
+                raise InvalidSpecError(f"{path}: {value} is not between {low} and {high}")
+        case inspect.Metadata():
+            _check(type_.type, value, path)
+        case inspect.UnionType():
+            _check(type_.types[0], value, path)
+        case inspect.VarTupleType():
+            for i, item in enumerate(value):
+                _check(type_.item_type, item, f"{path}[{i}]")
+        case inspect.StrType() if type_.pattern and value.endswith("\n"):
+            # `$` matches before a last line break here, and not in the API server.
+            raise InvalidSpecError(f"{path}: a line break is not allowed at the end")
+        case inspect.StructType():
+            for field in type_.fields:
+                _check(field.type, getattr(value, field.name), f"{path}.{field.encode_name}")
+            _check_order(value, path)
+        case _:
+            return
+
+
+def _check_order(struct: msgspec.Struct, path: str) -> None:
+    for field, longer in ordered_durations(type(struct)):
+        short, long = getattr(struct, field.name), getattr(struct, longer.name)
+        if short > long:
+            raise InvalidSpecError(f"{path}.{field.encode_name}: {short} is longer than {longer.encode_name} ({long})")
 
 
 def _located(message: str, path: str) -> str:
     """Msgspec says `Expected ... - at `$.limits.burst``; say `spec.limits.burst: Expected ...`."""
     found = re.fullmatch(r"(?s)(.*) - at `\$(.*)`", message)
-    return f"{path}{found[2]}: {found[1]}" if found else f"{path}: {message}"
+    problem = found[1] if found else message
+    cut = problem if len(problem) <= MAX_QUOTED else problem[: MAX_QUOTED - 1] + "…"
+    return f"{path}{found[2]}: {cut}" if found else f"{path}: {cut}"
 
 
 def _listed(kinds: Collection[str]) -> str:

@@ -60,6 +60,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="ca
             description="Id of the zone in which a certificate is looked for after a lost answer; found by hostname "
             "when empty.",
             pattern=r"^([0-9a-fA-F]{32})?$",
+            max_length=32,
         ),
     ] = msgspec.field(default="", name="zoneID")
 

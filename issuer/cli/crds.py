@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 import click
 import yaml
@@ -10,6 +11,11 @@ import yaml
 from issuer.api import crd
 from issuer.api.issuer import GROUP
 from issuer.authorities import registry
+
+if TYPE_CHECKING:
+    from issuer.api.schema import Schema
+
+_HEAD: Final = "# Made from the code by `make crds`, and compared with it by a test. Do not edit.\n"
 
 
 @click.command()
@@ -32,12 +38,12 @@ def crds(directory: Path | None) -> None:
             click.echo(f"---\n{text}", nl=False)
         else:
             directory.mkdir(parents=True, exist_ok=True)
-            (directory / f"{GROUP}_{definition['spec']['names']['plural']}.yaml").write_text(text)
+            (directory / f"{GROUP}_{definition['spec']['names']['plural']}.yaml").write_text(text, encoding="utf-8")
 
 
-def yaml_text(definition: crd.Schema) -> str:
+def yaml_text(definition: Schema) -> str:
     """A definition as YAML, always the same for the same definition."""
-    return str(yaml.dump(definition, Dumper=_PlainDumper, sort_keys=False, width=120, allow_unicode=True))
+    return _HEAD + str(yaml.dump(definition, Dumper=_PlainDumper, sort_keys=False, width=120, allow_unicode=True))
 
 
 class _PlainDumper(yaml.SafeDumper):

@@ -1,0 +1,182 @@
+"""From a msgspec struct to a structural OpenAPI schema, as Kubernetes demands it in a CRD.
+
+A struct that reads an object and the schema that guards it are one thing here, so they cannot drift apart. What a
+struct cannot say by its types it says in `Meta`: `extra` holds bounds that `issuer.api.spec` checks too and that become
+CEL rules, `extra_json_schema` holds what the API server alone enforces.
+
+The API server estimates the cost of CEL rules from the limits of strings and lists, and `kubectl explain` shows the
+descriptions. So a field without either is refused here, when the CRDs are made, and not by a cluster.
+"""
+
+from __future__ import annotations
+
+import inspect as python_inspect
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+from msgspec import inspect
+
+from issuer.api import duration
+from issuer.api.duration import Duration
+from issuer.api.issuer import ordered_durations
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+Schema = dict[str, Any]
+
+_ORDER: Final = (
+    "description",
+    "type",
+    "format",
+    "enum",
+    "default",
+    "minimum",
+    "maximum",
+    "minLength",
+    "maxLength",
+    "pattern",
+    "minItems",
+    "maxItems",
+    "x-kubernetes-list-type",
+    "x-kubernetes-list-map-keys",
+    "required",
+    "x-kubernetes-validations",
+    "items",
+    "properties",
+)
+"""How a reader wants to find the keys of a schema: what it is first, its parts last."""
+
+
+def of_struct(type_: type[msgspec.Struct]) -> Schema:
+    """The schema of a struct; its description is the first paragraph of the docstring.
+
+    Raises:
+        TypeError: a field has no description, a string or list has no limit, or a type has no counterpart.
+    """
+    fields = _fields(type_)
+    rules = [
+        rule(
+            f"duration(self.{field.encode_name}) <= duration(self.{longer.encode_name})",
+            f"{field.encode_name} must not be longer than {longer.encode_name} ({longer.default} unless given)",
+        )
+        for field, longer in ordered_durations(type_)
+    ]
+    return ordered(
+        {
+            "description": _first_paragraph(type_),
+            "type": "object",
+            "required": [field.encode_name for field in fields if field.required],
+            "x-kubernetes-validations": rules,
+            "properties": {field.encode_name: _of_field(field, type_) for field in fields},
+        }
+    )
+
+
+def rule(expression: str, message: str) -> Schema:
+    """A CEL rule. Only what the first servers that know CEL (Kubernetes 1.25) understand."""
+    return {"rule": expression, "message": message}
+
+
+def ordered(schema: Schema) -> Schema:
+    """The schema with its keys in the order for readers, without those that are empty or None."""
+    return {
+        key: schema[key] for key in sorted(schema, key=_ORDER.index) if schema[key] is not None and schema[key] != []
+    }
+
+
+def _fields(type_: type[msgspec.Struct]) -> tuple[inspect.Field, ...]:
+    described = inspect.type_info(type_)
+    assert isinstance(described, inspect.StructType)
+    return described.fields
+
+
+def _of_field(field: inspect.Field, owner: type[msgspec.Struct]) -> Schema:
+    try:
+        schema = _complete(_of_type(field.type))
+    except TypeError as error:
+        raise TypeError(f"{owner.__name__}.{field.name}: {error}") from error
+    if field.default is not msgspec.NODEFAULT:
+        schema["default"] = _plain_default(field.default)
+    return ordered(schema)
+
+
+def _complete(schema: Schema) -> Schema:
+    """The schema, if a reader and the cost estimate of the API server find in it what they need."""
+    if not schema.get("description"):
+        raise TypeError("it has no description")
+    if schema["type"] == "string" and not ({"enum", "format"} & set(schema) or schema.get("maxLength")):
+        raise TypeError("a string needs a max_length")
+    if schema["type"] == "array" and not schema.get("maxItems"):
+        raise TypeError("a list needs a max_length")
+    return schema
+
+
+def _of_type(type_: inspect.Type) -> Schema:
+    match type_:
+        case inspect.Metadata():
+            schema = _of_type(type_.type) | (type_.extra_json_schema or {})
+            if type_.extra:
+                schema["x-kubernetes-validations"] = [_bounds(type_.extra["minimum"], type_.extra["maximum"])]
+            return schema
+        case inspect.UnionType(types=(one, inspect.NoneType())):
+            return _of_type(one)
+        case inspect.StructType():
+            return of_struct(type_.cls)
+        case inspect.CustomType() if type_.cls is Duration:
+            return {"type": "string", "pattern": duration.PATTERN, "maxLength": duration.MAX_LENGTH}
+        case inspect.VarTupleType():
+            items = ordered(_complete(_of_type(type_.item_type)))
+            return {"type": "array", "items": items, "minItems": type_.min_length, "maxItems": type_.max_length}
+        case _:
+            return _of_scalar(type_)
+
+
+def _of_scalar(type_: inspect.Type) -> Schema:
+    match type_:
+        case inspect.StrType():
+            return {
+                "type": "string",
+                "minLength": type_.min_length,
+                "maxLength": type_.max_length,
+                "pattern": type_.pattern,
+            }
+        case inspect.IntType():
+            return {"type": "integer", "minimum": type_.ge, "maximum": type_.le}
+        case inspect.FloatType():
+            return {"type": "number", "minimum": type_.ge, "maximum": type_.le}
+        case inspect.LiteralType():
+            return {"type": "string", "enum": list(type_.values)}
+        case _:
+            raise TypeError(f"no schema for {type_}")
+
+
+def _bounds(minimum: str, maximum: str) -> Schema:
+    return rule(
+        f"duration(self) >= duration('{minimum}') && duration(self) <= duration('{maximum}')",
+        f"must be between {minimum} and {maximum}",
+    )
+
+
+def _plain_default(value: Any) -> Any:
+    """A default as JSON. None where there is none to show: an absent object, an empty text, an empty list.
+
+    A struct is written out in full: the API server checks a default against the CEL rules before it has filled in the
+    defaults of the parts, so `{}` would be refused where a rule reads one of them.
+    """
+    if isinstance(value, Duration):
+        return str(value)
+    if isinstance(value, msgspec.Struct):
+        plain = ((name, _plain_default(part)) for name, part in _parts(value).items())
+        return {name: part for name, part in plain if part is not None}
+    if isinstance(value, tuple):
+        return list(value) or None
+    return None if value == "" else value
+
+
+def _parts(value: msgspec.Struct) -> Mapping[str, Any]:
+    return {field.encode_name: getattr(value, field.name) for field in _fields(type(value))}
+
+
+def _first_paragraph(type_: type) -> str:
+    return " ".join((python_inspect.getdoc(type_) or "").split("\n\n")[0].split())
