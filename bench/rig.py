@@ -161,8 +161,7 @@ class Rig:
 
     async def written(self, prefix: str, count: int) -> None:
         """Wait until so many requests of a prefix have got a first status."""
-        while len(self._status_writes(prefix)) < count:
-            await asyncio.sleep(0.1)
+        await self.cluster.wait_for(lambda: len(self._status_writes(prefix)) >= count, timeout=600)
 
     def _status_writes(self, prefix: str) -> dict[str, float]:
         """When each request of a prefix got its last status."""

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from issuer.signing.account import Account
     from issuer.signing.breaker import Admission
     from issuer.signing.calls import Verify
+    from issuer.signing.limits import Slot
     from issuer.signing.observer import Observer
     from issuer.signing.orphans import Orphans
     from issuer.signing.seats import Seat, Seats
@@ -176,15 +177,15 @@ class Turn:
                 return found
             self._entrance.still_admitted(self._account, admission)
             self._desk.guard()
-            return await self._sign(admission)
+            return await self._sign(admission, slot)
         finally:
             admission.release()
             slot.release()
 
-    async def _sign(self, admission: Admission) -> Verified:
+    async def _sign(self, admission: Admission, slot: Slot) -> Verified:
         sent = self._desk.clock()
         try:
-            verified = await self._call_sign()
+            verified = await self._call_sign(slot)
         except asyncio.CancelledError:
             if self._planned.authority.remembers:
                 self._lost(sent)
@@ -215,12 +216,14 @@ class Turn:
         finally:
             self._note(error, admission)
 
-    async def _call_sign(self) -> Verified:
+    async def _call_sign(self, slot: Slot) -> Verified:
         end = self._budget.attempt_end()
         timeouts = self._budget.calls(end)
 
         async def sign() -> Verified:
-            return self._verified(await self._session.sign(self._order, timeouts))
+            signed = await self._session.sign(self._order, timeouts)
+            slot.release()  # the next call need not wait until this answer is checked
+            return self._verified(signed)
 
         return await observed(self._desk.observer, self._seat, "sign", sign, end)
 
