@@ -5,12 +5,14 @@ The reasons and the meaning of `failureTime` are cert-manager's (`pkg/apis/certm
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import msgspec
+from msgspec.structs import replace
 
 from issuer.api import condition
-from issuer.api.condition import Condition
+from issuer.api.condition import READY, Condition
 from issuer.api.duration import Duration, InvalidDurationError
 from issuer.api.meta import ObjectMeta
 
@@ -120,16 +122,21 @@ class CertificateRequest(msgspec.Struct, frozen=True):
             return DEFAULT_DURATION
 
     def lean(self) -> CertificateRequest:
-        """The same request as it is kept in memory: a finished one keeps neither CSR nor certificate."""
-        status = self.status
-        if status.certificate:
-            status = msgspec.structs.replace(status, certificate=None)
-        spec = self.spec
-        if self.is_finished and spec.request:
-            spec = msgspec.structs.replace(spec, request="")
-        if status is self.status and spec is self.spec:
-            return self
-        return msgspec.structs.replace(self, spec=spec, status=status)
+        """The same request as it is kept in memory.
+
+        No certificate is kept. Of a finished one only its identity, its issuer and that it has ended: clusters keep
+        tens of thousands of them.
+        """
+        if not self.is_finished:
+            return replace(self, status=replace(self.status, certificate=None)) if self.status.certificate else self
+        meta, ready = self.metadata, self.ready
+        kept = ObjectMeta(
+            name=meta.name, namespace=meta.namespace, uid=meta.uid, resource_version=meta.resource_version
+        )
+        ended = (Condition(READY, ready.status, ready.reason),) if ready else ()
+        return CertificateRequest(
+            kept, RequestSpec(_shared(self.spec.issuer_ref)), RequestStatus(tuple(map(_shared, ended)))
+        )
 
 
 def signer_message(authority: str, passed_over: str = "") -> str:
@@ -141,3 +148,12 @@ def signer_of(request: CertificateRequest) -> str | None:
     """The name of the authority that signed a request, or None if none has."""
     told = condition.find(request.status.conditions, AUTHORITY_CONDITION)
     return told.message.partition(" ")[0] if told is not None and told.status == condition.TRUE else None
+
+
+T = TypeVar("T")
+
+
+@lru_cache(maxsize=4096)
+def _shared(value: T) -> T:
+    """One object for all that are equal."""
+    return value

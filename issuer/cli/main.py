@@ -1,26 +1,53 @@
-"""The command `cdn-issuer` and its subcommands."""
+"""The command `cdn-issuer` and its subcommands.
+
+A subcommand is imported when it is called: the controller in a pod has no use for the sandbox's modules in its memory.
+"""
 
 from __future__ import annotations
+
+from importlib import import_module
+from typing import Final
 
 import click
 
 from issuer import __version__
-from issuer.cli.crds import crds
-from issuer.cli.demo import demo
-from issuer.cli.mock_cdn import mock_cdn
-from issuer.cli.run import run
 
-CONTEXT = {"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "CDN_ISSUER", "show_default": True}
+COMMANDS: Final = {
+    "run": "issuer.cli.run:run",
+    "demo": "issuer.cli.demo:demo",
+    "mock-cdn": "issuer.cli.mock_cdn:mock_cdn",
+    "crds": "issuer.cli.crds:crds",
+}
 
 
-@click.group(context_settings=CONTEXT)
+class LazyGroup(click.Group):
+    """Imports a subcommand when it is needed."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """Their names."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """One of them, or None."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, name = COMMANDS[cmd_name].partition(":")
+        command = getattr(import_module(module), name)
+        assert isinstance(command, click.Command)
+        return command
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        "auto_envvar_prefix": "CDN_ISSUER",
+        "show_default": True,
+    },
+)
 @click.version_option(__version__, prog_name="cdn-issuer")
 def main() -> None:
     """The external issuer for cert-manager that cannot get stuck.
 
     Every option can be given as an environment variable: CDN_ISSUER_<COMMAND>_<OPTION>.
     """
-
-
-for command in (run, demo, mock_cdn, crds):
-    main.add_command(command)
