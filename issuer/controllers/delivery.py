@@ -13,6 +13,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Final
 
 import msgspec
+from cryptography.hazmat.primitives import hashes
 
 from issuer.api import request as api
 from issuer.api.request import CertificateRequest
@@ -20,7 +21,7 @@ from issuer.controllers.decision import Issue, Pend
 from issuer.controllers.status import request_patch
 from issuer.kube.errors import ConflictError, NotFoundError
 from issuer.kube.resource import Resource
-from issuer.pki.certificate import fingerprint, load_chain
+from issuer.pki.certificate import load_chain
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -116,8 +117,8 @@ def _fingerprint(request: CertificateRequest) -> str | None:
     if not request.status.certificate:
         return None
     try:
-        return fingerprint(load_chain(b64decode(request.status.certificate))[0])
-    except (ValueError, IndexError):
+        return load_chain(b64decode(request.status.certificate))[0].fingerprint(hashes.SHA256()).hex()
+    except ValueError:
         return None
 
 

@@ -1,139 +1,147 @@
-"""Certificates: read chains and bundles, and see whether a certificate answers a CSR."""
+"""Certificates: read from PEM, written as bare PEM, matched with a request."""
 
 from __future__ import annotations
 
-import base64
-import binascii
-import ipaddress
-import re
 from typing import TYPE_CHECKING, Final
 
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import NameOID
 
-from issuer.pki.csr import PARSE_ERRORS
+from issuer.pki import pem
+from issuer.pki.foreign import parsing
+from issuer.pki.names import Names
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
     from issuer.pki.csr import SigningRequest
 
-MAX_CERTIFICATES: Final = 100
-"""Certificates in one answer or bundle."""
+MAX_BUNDLE: Final = 1024 * 1024
+"""Bytes of a bundle that are read: what a Secret can hold."""
 
-_BLOCK: Final = re.compile(
-    rb"-----BEGIN (?:X509 |TRUSTED )?CERTIFICATE-----.+?-----END (?:X509 |TRUSTED )?CERTIFICATE-----", re.DOTALL
-)
+_LABELS: Final = ("CERTIFICATE", "X509 CERTIFICATE")
 
 
 class InvalidCertificateError(ValueError):
-    """The text holds no readable certificates."""
+    """The text holds no certificate, a broken one, or something else beside it. The text of the error quotes no key."""
 
 
-def load_chain(pem: bytes) -> tuple[x509.Certificate, ...]:
-    """The certificates of a PEM text, in its order; what stands around the blocks is ignored.
+def load_chain(text: bytes) -> tuple[x509.Certificate, ...]:
+    """All certificates of a PEM text, in its order; what stands around the blocks is passed over.
 
     Raises:
-        InvalidCertificateError: there is none, one cannot be read, or there are too many.
+        InvalidCertificateError: there is none, one does not decode, or a block is something else (a private key).
     """
-    blocks = _BLOCK.findall(pem)
-    if not blocks:
-        raise InvalidCertificateError("there is no certificate in PEM")
-    if len(blocks) > MAX_CERTIFICATES:
-        raise InvalidCertificateError(f"more than {MAX_CERTIFICATES} certificates")
+    if len(text) > MAX_BUNDLE:
+        raise InvalidCertificateError(f"{len(text)} bytes of certificates; more than {MAX_BUNDLE} are not read")
     try:
-        return tuple(x509.load_pem_x509_certificate(block) for block in blocks)
-    except PARSE_ERRORS:
-        raise InvalidCertificateError("a certificate in it cannot be read") from None
+        found = pem.blocks(text)
+    except pem.InvalidPemError as error:
+        raise InvalidCertificateError(f"not PEM ({error})") from error
+    if not found:
+        raise InvalidCertificateError("no certificate in PEM")
+    if strange := next((block.label for block in found if block.label not in _LABELS), None):
+        raise InvalidCertificateError(f"holds a {strange} beside or in place of certificates")
+    return tuple(_load(block.der) for block in found)
 
 
 def load_bundle(text: str | bytes) -> tuple[x509.Certificate, ...]:
-    """The certificates of a bundle, which is PEM or base64 of PEM.
+    """Certificates from PEM or from base64 of PEM, as `caBundle` may be either; each once.
 
     Raises:
-        InvalidCertificateError: it is neither.
+        InvalidCertificateError: as `load_chain`.
     """
-    raw = text.encode() if isinstance(text, str) else text
+    raw = text.encode("utf-8", "replace") if isinstance(text, str) else text
+    if len(raw) > 2 * MAX_BUNDLE:
+        raise InvalidCertificateError(f"{len(raw)} bytes of certificates; more than {MAX_BUNDLE} are not read")
     if b"-----BEGIN" not in raw:
         try:
-            raw = base64.b64decode(b"".join(raw.split()), validate=True)
-        except (binascii.Error, ValueError):
-            raise InvalidCertificateError("neither PEM nor base64 of PEM") from None
-    return load_chain(raw)
+            raw = pem.from_base64(raw)
+        except pem.InvalidPemError as error:
+            raise InvalidCertificateError("neither PEM nor base64 of PEM") from error
+    return tuple(dict.fromkeys(load_chain(raw)))
 
 
 def to_pem(certificates: Iterable[x509.Certificate]) -> bytes:
-    """The certificates as bare PEM blocks, one after the other."""
+    """The certificates as bare PEM blocks, in their order."""
     return b"".join(certificate.public_bytes(Encoding.PEM) for certificate in certificates)
 
 
-def fingerprint(certificate: x509.Certificate) -> str:
-    """SHA-256 of the certificate, in hex."""
-    return certificate.fingerprint(hashes.SHA256()).hex()
+def public_key(certificate: x509.Certificate) -> bytes:
+    """DER of its SubjectPublicKeyInfo, to compare with `SigningRequest.public_key`.
+
+    Raises:
+        InvalidCertificateError: its key is of an unknown type or broken.
+    """
+    with parsing(InvalidCertificateError, "the certificate's key does not decode"):
+        return certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
-def has_key(certificate: x509.Certificate, public_key: bytes) -> bool:
-    """Whether the certificate is for that key (DER SubjectPublicKeyInfo)."""
+def names_of(certificate: x509.Certificate) -> Names:
+    """The names of its subject alternative name, in the form in which they are compared.
+
+    Raises:
+        InvalidCertificateError: its extensions do not decode.
+    """
+    with parsing(InvalidCertificateError, "the certificate's extensions do not decode"):
+        try:
+            return Names.of(certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value)
+        except x509.ExtensionNotFound:
+            return Names()
+
+
+def is_self_signed(certificate: x509.Certificate) -> bool:
+    """Whether it is its own issuer, by name and by signature. One that does not decode is not."""
     try:
-        found = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    except PARSE_ERRORS:
+        with parsing(InvalidCertificateError, "the certificate does not decode"):
+            if certificate.issuer != certificate.subject:
+                return False
+            certificate.verify_directly_issued_by(certificate)
+    except InvalidCertificateError:
         return False
-    return found == public_key
-
-
-def names(certificate: x509.Certificate) -> frozenset[tuple[str, str]]:
-    """The names of the SAN as pairs of kind and value, comparable with `requested_names`."""
-    try:
-        san = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except (x509.ExtensionNotFound, *PARSE_ERRORS):
-        return frozenset()
-    return frozenset(_pair(name) for name in san)
-
-
-def requested_names(csr: SigningRequest) -> frozenset[tuple[str, str]]:
-    """The names of the SAN of a CSR, as pairs of kind and value."""
-    return frozenset(
-        (
-            *(("dns", name) for name in csr.dns_names),
-            *(("ip", address) for address in csr.ip_addresses),
-            *(("email", _email(address)) for address in csr.email_addresses),
-            *(("uri", uri) for uri in csr.uris),
-        )
-    )
-
-
-def tolerated_names(csr: SigningRequest) -> frozenset[tuple[str, str]]:
-    """Names that may be in the SAN though the CSR has them only in its subject: a CN that is a DNS name."""
-    return frozenset(("dns", name) for name in csr.hostnames) - requested_names(csr)
+    return True
 
 
 def matches(csr: SigningRequest, certificate: x509.Certificate) -> bool:
-    """Whether the certificate is for the CSR's key and for exactly its names."""
-    found, wanted = names(certificate), requested_names(csr)
-    return has_key(certificate, csr.public_key) and wanted <= found <= wanted | tolerated_names(csr)
+    """Whether a certificate is one for this CSR: the same key, and exactly the names asked for.
+
+    The common name may be among the names or not, as CAs differ in that. A certificate that does not decode is none.
+    """
+    try:
+        return public_key(certificate) == csr.public_key and not (
+            missing(csr, certificate) or unasked(csr, certificate)
+        )
+    except InvalidCertificateError:
+        return False
 
 
-def common_names(certificate: x509.Certificate) -> Sequence[str]:
-    """The CNs of the subject."""
-    return [str(attribute.value) for attribute in certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
+def missing(csr: SigningRequest, certificate: x509.Certificate) -> tuple[str, ...]:
+    """Names that were asked for and are not in the certificate.
+
+    A request without any SAN is covered by its common name alone, there or in the certificate's SAN.
+
+    Raises:
+        InvalidCertificateError: the certificate does not decode.
+    """
+    present = names_of(certificate)
+    if not csr.names and csr.common_name is not None:
+        with parsing(InvalidCertificateError, "the certificate's subject does not decode"):
+            subject = {attribute.value for attribute in certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)}
+        covered = csr.common_name in subject or bool(csr.hostnames and set(csr.hostnames) <= present.dns)
+        return () if covered else (csr.common_name,)
+    return csr.names - present
 
 
-def _pair(name: x509.GeneralName) -> tuple[str, str]:
-    value = name.value
-    if isinstance(name, x509.DNSName):
-        return "dns", name.value.lower()
-    if isinstance(name, x509.IPAddress) and isinstance(value, ipaddress.IPv4Address | ipaddress.IPv6Address):
-        return "ip", str(value)
-    if isinstance(name, x509.RFC822Name):
-        return "email", _email(name.value)
-    if isinstance(name, x509.UniformResourceIdentifier):
-        return "uri", name.value
-    return type(name).__name__, str(value)
+def unasked(csr: SigningRequest, certificate: x509.Certificate) -> tuple[str, ...]:
+    """Names that are in the certificate and were not asked for, neither in the SAN nor as the common name.
+
+    Raises:
+        InvalidCertificateError: the certificate does not decode.
+    """
+    return tuple(name for name in names_of(certificate) - csr.names if name not in csr.hostnames)
 
 
-def _email(address: str) -> str:
-    """The host part compares without case (RFC 5280 section 7.5)."""
-    local, at, host = address.rpartition("@")
-    return f"{local}{at}{host.lower()}"
+def _load(der: bytes) -> x509.Certificate:
+    with parsing(InvalidCertificateError, "a certificate does not decode"):
+        return x509.load_der_x509_certificate(der)

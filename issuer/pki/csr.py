@@ -1,58 +1,51 @@
-"""Certificate signing requests: read once, checked once, and passed on as plain values.
+"""The certificate signing request: what is asked for, checked once, so that no authority parses it again.
 
-What a user puts into a CertificateRequest is not trusted. All that would fail later at a CA, or that no CA should
-be asked for, is refused here with the name of the field, so that the request ends at once instead of at its deadline.
+What no CA could ever sign is refused here with a message that names the field, because such a request fails at once
+and for good. What only some CAs refuse (IP addresses, many names, a kind of key) is left to the authorities.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
-import ipaddress
-import re
-from dataclasses import dataclass
-from typing import Final, Literal
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, Literal
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from cryptography.x509.oid import ExtensionOID, NameOID
+from cryptography.x509.oid import NameOID
+
+from issuer.pki import names, pem
+from issuer.pki.foreign import parsing
+from issuer.pki.names import Names
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
+
+MAX_PEM: Final = 64 * 1024
+"""Bytes of a CSR in PEM."""
+MAX_NAMES: Final = 1000
+"""Subject alternative names in one CSR."""
+RSA_BITS: Final = (2048, 8192)
+"""Smallest and largest RSA key; cert-manager's own bounds (pkg/util/pki/generate.go)."""
+RSA_EXPONENTS: Final = (3, 2**31 - 1)
+"""Smallest and largest public exponent; Go's crypto/rsa, and so cert-manager, takes no larger one."""
 
 KeyType = Literal["rsa", "ecdsa", "ed25519"]
 
-MAX_SIZE: Final = 64 * 1024
-"""Bytes of a CSR in PEM. A CSR with a thousand names is about half of that."""
-MAX_NAMES: Final = 1000
-MIN_RSA_BITS: Final = 2048
-MAX_RSA_BITS: Final = 8192
-CURVES: Final = ("secp256r1", "secp384r1", "secp521r1")
-MAX_DNS_NAME: Final = 253
-"""Characters of a DNS name (RFC 1035 section 2.3.4)."""
-
-PARSE_ERRORS: Final = (
-    ValueError,
-    TypeError,
-    OverflowError,
-    UnsupportedAlgorithm,
-    x509.DuplicateExtension,
-    x509.InvalidVersion,
-    x509.UnsupportedGeneralNameType,
-)
-"""What `cryptography` raises on malformed input, when it parses or later, when a part is first looked at."""
-
-_BEGIN: Final = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----")
-_CSR_LABELS: Final = frozenset({b"CERTIFICATE REQUEST", b"NEW CERTIFICATE REQUEST"})
-_LABEL: Final = r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"
-_DNS_NAME: Final = re.compile(rf"(\*\.)?({_LABEL}\.)*{_LABEL}")
+_FIELD: Final = "spec.request"
+_LABELS: Final = ("CERTIFICATE REQUEST", "NEW CERTIFICATE REQUEST")
+_CURVES: Final = ("secp256r1", "secp384r1", "secp521r1")
+_KEYS_KNOWN: Final = "use RSA of 2048 to 8192 bits, ECDSA on P-256, P-384 or P-521, or Ed25519"
 
 
 class InvalidRequestError(ValueError):
-    """The CSR cannot be signed by anybody.
+    """A request that no authority can ever sign.
 
     Attributes:
-        field: of the CertificateRequest.
-        message: what is wrong, for a person.
+        field: of the CertificateRequest (`spec.request`).
+        message: what is wrong with it, in words for a person.
     """
 
     def __init__(self, field: str, message: str) -> None:
@@ -63,25 +56,25 @@ class InvalidRequestError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SigningRequest:
-    """A CSR that has passed every check.
+    """A CSR that has passed every check that needs no authority.
 
     Attributes:
-        pem: the CSR alone, as PEM.
-        key_type: kind of the key.
-        key_size: bits.
-        public_key: DER SubjectPublicKeyInfo.
-        subject: the distinguished name.
-        common_name: its CN, or None.
-        dns_names: of the SAN, in lower case.
-        ip_addresses: of the SAN, in canonical form.
-        email_addresses: of the SAN.
-        uris: of the SAN.
+        pem: the CSR in PEM, one bare block.
+        key_type: the kind of its key.
+        key_size: bits of the modulus or of the curve.
+        public_key: DER of the SubjectPublicKeyInfo.
+        subject: as it is in the CSR; may be empty.
+        common_name: the last one of the subject, if any.
+        dns_names: of the SAN, lower case, in its order, each once.
+        ip_addresses: of the SAN, in their shortest form.
+        email_addresses: of the SAN, as they are.
+        uris: of the SAN, as they are.
     """
 
-    pem: bytes
+    pem: bytes = field(repr=False)
     key_type: KeyType
     key_size: int
-    public_key: bytes
+    public_key: bytes = field(repr=False)
     subject: x509.Name
     common_name: str | None = None
     dns_names: tuple[str, ...] = ()
@@ -91,144 +84,161 @@ class SigningRequest:
 
     @property
     def hostnames(self) -> tuple[str, ...]:
-        """The DNS names, and the CN where it is one, without repetition."""
-        name = (self.common_name or "").lower()
-        return tuple(dict.fromkeys((*self.dns_names, *((name,) if "." in name and is_dns_name(name) else ()))))
+        """The DNS names, and the common name if it is one (two labels at least), each once, in punycode."""
+        name = self.common_name
+        if name is None or not names.is_hostname(name):
+            return self.dns_names
+        return tuple(dict.fromkeys((*self.dns_names, names.comparable_dns(name))))
+
+    @property
+    def names(self) -> Names:
+        """The names of the SAN in the form in which they are compared. Without the common name."""
+        return Names(
+            dns=frozenset(map(names.comparable_dns, self.dns_names)),
+            ips=frozenset(map(names.comparable_ip, self.ip_addresses)),
+            emails=frozenset(map(names.comparable_email, self.email_addresses)),
+            uris=frozenset(self.uris),
+        )
 
 
-def parse(request: str) -> SigningRequest:
-    """Read `spec.request` of a CertificateRequest: base64 of PEM.
-
-    Raises:
-        InvalidRequestError: with the reason.
-    """
-    if len(request) > 2 * MAX_SIZE:
-        raise _wrong(f"larger than {MAX_SIZE // 1024} KiB")
-    try:
-        pem = base64.b64decode(request, validate=True)
-    except (binascii.Error, ValueError):
-        raise _wrong("not base64") from None
-    return parse_pem(pem)
-
-
-def parse_pem(pem: bytes) -> SigningRequest:
-    """Read and check one CSR in PEM.
+def parse(request_base64: str) -> SigningRequest:
+    """Read `spec.request` of a CertificateRequest: base64 of one CSR in PEM.
 
     Raises:
-        InvalidRequestError: with the reason.
+        InvalidRequestError: nobody could ever sign it; the text names the field and holds no key.
     """
-    if len(pem) > MAX_SIZE:
-        raise _wrong(f"larger than {MAX_SIZE // 1024} KiB")
-    labels = _BEGIN.findall(pem)
-    if not labels:
-        raise _wrong("not PEM: there is no BEGIN CERTIFICATE REQUEST" if pem else "empty")
-    if len(labels) > 1 or labels[0] not in _CSR_LABELS:
-        raise _wrong("not exactly one CERTIFICATE REQUEST block")
+    if len(request_base64) > 2 * MAX_PEM:
+        raise _refuse(f"is {len(request_base64)} characters long; a CSR of more than {MAX_PEM} bytes is not read")
     try:
-        csr = x509.load_pem_x509_csr(pem)
-        return _checked(csr)
-    except InvalidRequestError:
-        raise
-    except PARSE_ERRORS as error:
-        raise _wrong(f"not a certificate signing request: {_short(error)}") from None
+        decoded = pem.from_base64(request_base64.encode("utf-8", "replace"))
+    except pem.InvalidPemError as error:
+        raise _refuse("is not base64") from error
+    return parse_pem(decoded)
 
 
-def is_dns_name(name: str) -> bool:
-    """Whether it is a DNS name in lower case, perhaps with `*.` in front (RFC 1123 section 2.1, RFC 6125)."""
-    return len(name) <= MAX_DNS_NAME and _DNS_NAME.fullmatch(name) is not None
+def parse_pem(text: bytes) -> SigningRequest:
+    """Read one CSR in PEM; text around its block is passed over.
+
+    Raises:
+        InvalidRequestError: nobody could ever sign it; the text names the field and holds no key.
+    """
+    der = _only_block(text)
+    with parsing(_refuse, "does not decode as a certificate signing request"):
+        request = x509.load_der_x509_csr(der)
+    with parsing(_refuse, f"the CSR's key is of a type that is not supported; {_KEYS_KNOWN}"):
+        key = request.public_key()
+        public_key = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    key_type, key_size = _known(key)
+    with parsing(_refuse, "the CSR's signature cannot be checked"):
+        signed = request.is_signature_valid
+    if not signed:
+        raise _refuse("the CSR's signature is not by its own key")
+    with parsing(_refuse, "the CSR does not decode"):
+        extensions = request.extensions
+        general_names = _general_names(extensions)
+        authority = _wants_authority(extensions)
+        subject = request.subject
+        parsed = SigningRequest(
+            pem=request.public_bytes(Encoding.PEM),
+            key_type=key_type,
+            key_size=key_size,
+            public_key=public_key,
+            subject=subject,
+            common_name=_common_name(subject),
+            dns_names=_once(name.value.lower() for name in general_names if isinstance(name, x509.DNSName)),
+            ip_addresses=_once(str(name.value) for name in general_names if isinstance(name, x509.IPAddress)),
+            email_addresses=_once(name.value for name in general_names if isinstance(name, x509.RFC822Name)),
+            uris=_once(name.value for name in general_names if isinstance(name, x509.UniformResourceIdentifier)),
+        )
+    if authority:
+        raise _refuse(
+            "basicConstraints: the CSR asks for the certificate of a CA (CA:TRUE), which is never signed here"
+        )
+    _check_names(parsed, general_names)
+    return parsed
 
 
-def _checked(csr: x509.CertificateSigningRequest) -> SigningRequest:
-    key_type, key_size, public_key = _key(csr)
+def _refuse(message: str) -> InvalidRequestError:
+    return InvalidRequestError(_FIELD, message)
+
+
+def _only_block(text: bytes) -> bytes:
+    """The DER of the one block there may be."""
+    if len(text) > MAX_PEM:
+        raise _refuse(f"is {len(text)} bytes long; a CSR of more than {MAX_PEM} bytes is not read")
     try:
-        valid = csr.is_signature_valid
-    except InvalidSignature:
-        valid = False
-    if not valid:
-        raise _wrong("its signature does not fit its key")
-    names = _names(csr)
-    common_name = _common_name(csr.subject)
-    if not common_name and not any(names.values()):
-        raise _wrong("no name in it: neither a SAN nor a common name")
-    return SigningRequest(
-        pem=csr.public_bytes(Encoding.PEM),
-        key_type=key_type,
-        key_size=key_size,
-        public_key=public_key,
-        subject=csr.subject,
-        common_name=common_name,
-        **names,
-    )
+        found = pem.blocks(text)
+    except pem.InvalidPemError as error:
+        raise _refuse(f"is not PEM ({error})") from error
+    if not found:
+        raise _refuse("is not PEM")
+    if strange := next((block.label for block in found if block.label not in _LABELS), None):
+        raise _refuse(f"holds a {strange}, and not only a CERTIFICATE REQUEST")
+    if len(found) > 1:
+        raise _refuse(f"holds {len(found)} CSRs; exactly one is needed")
+    return found[0].der
 
 
-def _key(csr: x509.CertificateSigningRequest) -> tuple[KeyType, int, bytes]:
-    try:
-        key = csr.public_key()
-    except PARSE_ERRORS:
-        raise _wrong("unknown type of key; RSA, ECDSA and Ed25519 are known") from None
-    der = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+def _known(key: CertificatePublicKeyTypes) -> tuple[KeyType, int]:
+    """The kind and the size of a key that some authority may sign."""
     if isinstance(key, rsa.RSAPublicKey):
-        if not MIN_RSA_BITS <= key.key_size <= MAX_RSA_BITS:
-            raise _wrong(f"an RSA key of {key.key_size} bits; {MIN_RSA_BITS} to {MAX_RSA_BITS} are accepted")
-        return "rsa", key.key_size, der
+        low, high = RSA_BITS
+        if not low <= key.key_size <= high:
+            raise _refuse(f"the CSR's key is RSA of {key.key_size} bits; {_KEYS_KNOWN}")
+        lowest, highest = RSA_EXPONENTS
+        if not lowest <= key.public_numbers().e <= highest:
+            raise _refuse("the CSR's RSA key has a public exponent that cert-manager cannot read; 65537 is usual")
+        return "rsa", key.key_size
     if isinstance(key, ec.EllipticCurvePublicKey):
-        if key.curve.name not in CURVES:
-            raise _wrong(f"an ECDSA key on {key.curve.name}; {', '.join(CURVES)} are accepted")
-        return "ecdsa", key.key_size, der
+        if key.curve.name not in _CURVES:
+            raise _refuse(f"the CSR's key is ECDSA on {key.curve.name}; {_KEYS_KNOWN}")
+        return "ecdsa", key.curve.key_size
     if isinstance(key, ed25519.Ed25519PublicKey):
-        return "ed25519", 256, der
-    raise _wrong("unknown type of key; RSA, ECDSA and Ed25519 are known")
+        return "ed25519", 256
+    kind = type(key).__name__.removesuffix("PublicKey")
+    raise _refuse(f"the CSR's key is of the type {kind}; {_KEYS_KNOWN}")
 
 
-def _names(csr: x509.CertificateSigningRequest) -> dict[str, tuple[str, ...]]:
-    dns: list[str] = []
-    addresses: list[str] = []
-    emails: list[str] = []
-    uris: list[str] = []
-    for extension in csr.extensions:
-        if extension.oid == ExtensionOID.BASIC_CONSTRAINTS and getattr(extension.value, "ca", False):
-            raise _wrong("it asks for a CA certificate; this issuer signs none")
-        if not isinstance(extension.value, x509.SubjectAlternativeName):
-            continue
-        if len(list(extension.value)) > MAX_NAMES:
-            raise _wrong(f"more than {MAX_NAMES} names")
-        for name in extension.value:
-            if isinstance(name, x509.DNSName):
-                dns.append(_dns_name(name.value))
-            elif isinstance(name, x509.IPAddress):
-                addresses.append(_address(name.value))
-            elif isinstance(name, x509.RFC822Name):
-                emails.append(name.value)
-            elif isinstance(name, x509.UniformResourceIdentifier):
-                uris.append(name.value)
-            else:
-                raise _wrong(f"a name of the kind {type(name).__name__}, which is not signed")
-    found = {"dns_names": dns, "ip_addresses": addresses, "email_addresses": emails, "uris": uris}
-    return {kind: tuple(dict.fromkeys(values)) for kind, values in found.items()}
+def _general_names(extensions: x509.Extensions) -> tuple[x509.GeneralName, ...]:
+    try:
+        return tuple(extensions.get_extension_for_class(x509.SubjectAlternativeName).value)
+    except x509.ExtensionNotFound:
+        return ()
 
 
-def _dns_name(name: str) -> str:
-    lower = name.lower()
-    if not is_dns_name(lower):
-        raise _wrong(f"not a DNS name: {name[:80]!r}")
-    return lower
-
-
-def _address(value: object) -> str:
-    if not isinstance(value, ipaddress.IPv4Address | ipaddress.IPv6Address):
-        raise _wrong(f"a range of addresses is no name: {str(value)[:80]}")
-    return str(value)
+def _wants_authority(extensions: x509.Extensions) -> bool:
+    try:
+        return extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+    except x509.ExtensionNotFound:
+        return False
 
 
 def _common_name(subject: x509.Name) -> str | None:
-    values = [str(attribute.value) for attribute in subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
-    return values[0] if values and values[0] else None
+    """The last common name; where there are several, Go's crypto/x509 reads the last one too."""
+    values = [attribute.value for attribute in subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
+    return values[-1] if values and isinstance(values[-1], str) else None
 
 
-def _wrong(message: str) -> InvalidRequestError:
-    return InvalidRequestError("spec.request", message)
+def _once(values: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(values))
 
 
-def _short(error: Exception) -> str:
-    text = " ".join(str(error).split())
-    return text[:120] or type(error).__name__
+def _check_names(parsed: SigningRequest, general_names: tuple[x509.GeneralName, ...]) -> None:
+    if len(general_names) > MAX_NAMES:
+        raise _refuse(f"subjectAltName: {len(general_names)} names; more than {MAX_NAMES} are not read")
+    if strange := Names.of(general_names).others:
+        raise _refuse(f"subjectAltName: names of the kind {min(strange)} are not supported; use DNS, IP, email or URI")
+    if not general_names and not list(parsed.subject):
+        raise _refuse("the CSR names nothing: it has neither a subject nor a subjectAltName")
+    for name in parsed.dns_names:
+        if problem := names.dns_problem(name):
+            raise _refuse(f"subjectAltName: the DNS name {name[:80]!r} {problem}")
+    for address in parsed.ip_addresses:
+        if "/" in address:
+            raise _refuse(f"subjectAltName: {address} is a network, not an IP address")
+    for address in parsed.email_addresses:
+        if not names.is_email(address):
+            raise _refuse(f"subjectAltName: {address[:80]!r} is no email address")
+    for uri in parsed.uris:
+        if not names.is_uri(uri):
+            raise _refuse(f"subjectAltName: {uri[:80]!r} is no absolute URI")

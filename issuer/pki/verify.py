@@ -1,8 +1,8 @@
-"""What an authority answered, held against what was asked for.
+"""The check that stands between an authority's answer and the user: a wrong certificate is no certificate.
 
-cert-manager looks at the key and the expiry of an issued certificate, and at nothing else; a CA that lies, or a proxy
-that answers for it, would get its certificate into a Secret. So names, validity and chain are checked here, before
-anything is written.
+cert-manager looks at the key and the end date of what an issuer returns, not at names, duration or chain. A provider
+in trouble has answered with all kinds of things, so everything that can be known is checked here, and what passes is
+written anew: bare PEM, leaf first, the order right, roots apart.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes
 
 from issuer.pki import certificate as certificates
-from issuer.pki.certificate import InvalidCertificateError, fingerprint, load_chain, to_pem
-from issuer.pki.csr import PARSE_ERRORS
+from issuer.pki.certificate import InvalidCertificateError, is_self_signed, load_chain, to_pem
+from issuer.pki.foreign import parsing
+from issuer.pki.path import CLOCK_SKEW, Path, Search
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,38 +25,41 @@ if TYPE_CHECKING:
 
     from issuer.pki.csr import SigningRequest
 
-MAX_CERTIFICATE_SIZE: Final = 36_500
-MAX_CHAIN_SIZE: Final = 95_000
-"""Bytes of PEM that cert-manager reads (`internal/pem`); more would fail at its side after the signature."""
-SKEW: Final = timedelta(minutes=5)
-"""By how much the clocks of the CA and of this machine may differ."""
-SHORTFALL: Final = 0.01
-"""Share of the promised life that may be missing, for CAs that round."""
+MAX_CERTIFICATE: Final = 36_500
+"""Bytes of one certificate in PEM; cert-manager reads no longer one (internal/pem)."""
+MAX_CHAIN: Final = 95_000
+"""Bytes of a chain in PEM; cert-manager reads no longer one (internal/pem)."""
+MAX_ANSWER: Final = 2 * MAX_CHAIN
+"""Bytes of an answer that are looked at, as there may be text around the blocks."""
+MAX_SHOWN: Final = 5
+"""Names that an error message lists."""
+MAX_WAYS: Final = 16
+"""Ways from the leaf to a root that are looked at to find all roots that it meets."""
 
 
-class WrongCertificateError(Exception):
-    """The certificate is not what was asked for; the text says in what."""
+class WrongCertificateError(ValueError):
+    """The authority's answer is not the certificate that was asked for. The authority's failure, not the request's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verified:
-    """A certificate that may be delivered.
+    """A certificate that may be given to the user.
 
     Attributes:
-        certificate: for `status.certificate`: leaf first, then the chain, no self-signed certificate.
-        ca: for `status.ca`: the roots that the chain meets, or what the authority gave; may be empty.
-        fingerprint: SHA-256 of the leaf in hex.
+        certificate: for `status.certificate`: PEM, leaf first, up to the highest certificate that is not self-signed.
+        ca: for `status.ca`: PEM of the configured roots it meets; without such, of what the authority gave; or empty.
+        not_before: start of the leaf's validity, UTC.
+        not_after: end of the leaf's validity, UTC.
         serial: of the leaf.
-        not_before: of the leaf.
-        not_after: of the leaf.
+        fingerprint: SHA-256 of the leaf, hex.
     """
 
     certificate: bytes
     ca: bytes
-    fingerprint: str
-    serial: int
     not_before: datetime
     not_after: datetime
+    serial: int
+    fingerprint: str
 
 
 def verify(
@@ -67,108 +71,119 @@ def verify(
     at_least: timedelta,
     now: datetime,
 ) -> Verified:
-    """Check an answer.
+    """Check an answer against its request and put it in order.
 
     Args:
-        answer_chain: PEM, leaf first.
-        answer_ca: PEM of roots that the authority itself gave; may be empty.
-        csr: what was asked for.
-        roots: the chain has to meet one of these, if there are any.
-        at_least: how long the certificate has to live from now on, give or take a little.
-        now: the time.
+        answer_chain: PEM with the leaf in it; the order does not matter, and certificates that do not belong to the
+            leaf's chain are left out.
+        answer_ca: PEM of the roots as the authority knows them; may be empty. It proves nothing, so it is not checked
+            against the chain; its certificates may complete the chain.
+        csr: the request.
+        roots: what the user configured; the chain must meet one of them. Empty: no such demand.
+        at_least: how long the leaf must live from now on, less a tolerance of 1% and at least 5 minutes.
+        now: the time, UTC.
 
     Raises:
-        WrongCertificateError: it is not what was asked for.
+        WrongCertificateError: with what is wrong, in words for a person.
     """
+    for what, text in (("chain", answer_chain), ("CA", answer_ca)):
+        if len(text) > MAX_ANSWER:
+            raise WrongCertificateError(f"the {what} in the answer is {len(text)} bytes long")
     try:
-        leaf, *others = load_chain(answer_chain)
-        given = load_chain(answer_ca) if answer_ca.strip() else ()
-        _check_leaf(leaf, csr, at_least=at_least, now=now)
-        chain, met = _chain(leaf, others, roots, now)
-        trusted = (met,) if met is not None else given
-        pem = to_pem((leaf, *chain))
-        _check_size((leaf, *chain), pem)
-        return Verified(
-            certificate=pem,
-            ca=to_pem(trusted),
-            fingerprint=fingerprint(leaf),
-            serial=leaf.serial_number,
-            not_before=leaf.not_valid_before_utc,
-            not_after=leaf.not_valid_after_utc,
+        chain = load_chain(answer_chain)
+        authorities = load_chain(answer_ca) if answer_ca.strip() else ()
+        leaf = _leaf(chain, csr)
+        with parsing(InvalidCertificateError, "the certificate does not decode"):
+            end = leaf.not_valid_after_utc
+            verified_from, serial = leaf.not_valid_before_utc, leaf.serial_number
+        _check_names(leaf, csr)
+        _check_not_authority(leaf)
+        _check_validity(verified_from, end, at_least, now)
+        path, met = _chain(leaf, (*chain, *authorities), roots, now)
+        known = {*chain, *authorities}
+        ordered = [leaf, *(above for above in path[1:] if above in known and not is_self_signed(above))]
+        with parsing(InvalidCertificateError, "the chain does not decode"):
+            result = Verified(
+                certificate=to_pem(ordered),
+                ca=to_pem(met if roots else dict.fromkeys(authorities)),
+                not_before=verified_from,
+                not_after=end,
+                serial=serial,
+                fingerprint=leaf.fingerprint(hashes.SHA256()).hex(),
+            )
+    except InvalidCertificateError as error:
+        raise WrongCertificateError(f"the answer is no certificate: {error}") from error
+    _check_sizes(result.certificate, ordered)
+    return result
+
+
+def tolerance(at_least: timedelta) -> timedelta:
+    """How much shorter than asked for a certificate may live: clocks differ, and CAs date back."""
+    return max(timedelta(minutes=5), at_least / 100)
+
+
+def _leaf(chain: Path, csr: SigningRequest) -> x509.Certificate:
+    """The certificate with the request's key, which may not be the first one of a careless answer."""
+    for candidate in chain:
+        try:
+            if certificates.public_key(candidate) == csr.public_key:
+                return candidate
+        except InvalidCertificateError:
+            continue
+    raise WrongCertificateError("the certificate is for another key than the request's")
+
+
+def _check_names(leaf: x509.Certificate, csr: SigningRequest) -> None:
+    if missing := certificates.missing(csr, leaf):
+        raise WrongCertificateError(f"the certificate lacks {_listed(missing)}")
+    if unasked := certificates.unasked(csr, leaf):
+        raise WrongCertificateError(f"the certificate is also for {_listed(unasked)}, which nobody asked for")
+
+
+def _check_not_authority(leaf: x509.Certificate) -> None:
+    with parsing(InvalidCertificateError, "the certificate's extensions do not decode"):
+        try:
+            is_authority = leaf.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+        except x509.ExtensionNotFound:
+            is_authority = False
+    if is_authority:
+        raise WrongCertificateError("the certificate is one of a CA, which nobody asked for")
+
+
+def _check_validity(start: datetime, end: datetime, at_least: timedelta, now: datetime) -> None:
+    if start > now + CLOCK_SKEW:
+        raise WrongCertificateError(f"the certificate is not valid before {start:%Y-%m-%dT%H:%M:%SZ}")
+    if end <= now:
+        raise WrongCertificateError(f"the certificate expired at {end:%Y-%m-%dT%H:%M:%SZ}")
+    if end - now < at_least - tolerance(at_least):
+        raise WrongCertificateError(
+            f"the certificate ends at {end:%Y-%m-%dT%H:%M:%SZ}, sooner than {at_least} from now"
         )
-    except (InvalidCertificateError, *PARSE_ERRORS) as error:
-        raise WrongCertificateError(f"it cannot be read: {error}") from None
-
-
-def _check_leaf(leaf: x509.Certificate, csr: SigningRequest, *, at_least: timedelta, now: datetime) -> None:
-    if not certificates.has_key(leaf, csr.public_key):
-        raise WrongCertificateError("it is for another key than the CSR's")
-    if _is_ca(leaf):
-        raise WrongCertificateError("it is a CA certificate, which was not asked for")
-    found, wanted = certificates.names(leaf), certificates.requested_names(csr)
-    if missing := wanted - found:
-        raise WrongCertificateError(f"it lacks {_listed(missing)}")
-    if extra := found - wanted - certificates.tolerated_names(csr):
-        raise WrongCertificateError(f"it has {_listed(extra)}, which was not asked for")
-    if not wanted and csr.common_name and not found and csr.common_name not in certificates.common_names(leaf):
-        raise WrongCertificateError("it does not have the name that was asked for")
-    if leaf.not_valid_before_utc > now + SKEW:
-        raise WrongCertificateError(f"it is valid only from {leaf.not_valid_before_utc:%Y-%m-%d %H:%M:%SZ} on")
-    if leaf.not_valid_after_utc <= now:
-        raise WrongCertificateError(f"it expired at {leaf.not_valid_after_utc:%Y-%m-%d %H:%M:%SZ}")
-    if leaf.not_valid_after_utc - now < at_least - max(SKEW, at_least * SHORTFALL):
-        raise WrongCertificateError(f"it lives until {leaf.not_valid_after_utc:%Y-%m-%d %H:%M:%SZ}, which is too short")
 
 
 def _chain(
-    leaf: x509.Certificate, others: Sequence[x509.Certificate], roots: Sequence[x509.Certificate], now: datetime
-) -> tuple[list[x509.Certificate], x509.Certificate | None]:
-    """The certificates between leaf and root, in order, and the root that they meet.
+    leaf: x509.Certificate, pool: Path, roots: Sequence[x509.Certificate], now: datetime
+) -> tuple[Path, dict[x509.Certificate, None]]:
+    """The first way up, and the roots that any way meets."""
+    search = Search(pool=pool, roots=roots, now=now)
+    ways = [way for way, _ in zip(search.ways(leaf), range(MAX_WAYS), strict=False)]
+    because = f": {search.dead_ends[0]}" if search.dead_ends else ""
+    if roots and not ways:
+        raise WrongCertificateError(f"the certificate does not chain up to the configured roots{because}")
+    if len(ways[0]) == 1 and search.dead_ends:
+        raise WrongCertificateError(f"the chain in the answer is broken{because}")
+    return ways[0], dict.fromkeys(way[-1] for way in ways) if roots else {}
 
-    Self-signed certificates of the answer are left out. Without configured roots the chain goes as far as it goes.
-    """
-    intermediates = [other for other in others if other.subject != other.issuer and _is_ca(other)]
-    chain: list[x509.Certificate] = []
-    current = leaf
-    while True:
-        if root := next((root for root in roots if _has_signed(root, current, now)), None):
-            return chain, root
-        above = next(
-            (other for other in intermediates if other not in chain and _has_signed(other, current, now)), None
-        )
-        if above is None:
-            break
-        chain.append(above)
-        current = above
-    if roots:
+
+def _check_sizes(pem: bytes, ordered: Sequence[x509.Certificate]) -> None:
+    longest = max(len(to_pem([certificate])) for certificate in ordered)
+    if longest > MAX_CERTIFICATE or len(pem) > MAX_CHAIN:
         raise WrongCertificateError(
-            f"its chain ends at {current.issuer.rfc4514_string()[:120]!r}, which is none of the configured roots"
+            f"cert-manager reads no certificate longer than {MAX_CERTIFICATE} bytes and no chain longer than "
+            f"{MAX_CHAIN}; these are {longest} and {len(pem)}"
         )
-    return chain, None
 
 
-def _has_signed(issuer: x509.Certificate, subject: x509.Certificate, now: datetime) -> bool:
-    if not issuer.not_valid_before_utc - SKEW <= now <= issuer.not_valid_after_utc:
-        return False
-    try:
-        subject.verify_directly_issued_by(issuer)
-    except (InvalidSignature, UnsupportedAlgorithm, ValueError, TypeError):
-        return False
-    return True
-
-
-def _is_ca(certificate: x509.Certificate) -> bool:
-    try:
-        return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
-    except x509.ExtensionNotFound:
-        return False
-
-
-def _check_size(chain: Sequence[x509.Certificate], pem: bytes) -> None:
-    if len(pem) > MAX_CHAIN_SIZE or any(len(to_pem([one])) > MAX_CERTIFICATE_SIZE for one in chain):
-        raise WrongCertificateError("it is larger than cert-manager reads")
-
-
-def _listed(names: frozenset[tuple[str, str]]) -> str:
-    shown = ", ".join(f"{kind} {value[:80]}" for kind, value in sorted(names)[:3])
-    return shown + (f" and {len(names) - 3} more names" if len(names) > 3 else "")  # noqa: PLR2004 - as shown
+def _listed(names: Sequence[str]) -> str:
+    shown = ", ".join(repr(name[:80]) for name in names[:MAX_SHOWN])
+    return shown if len(names) <= MAX_SHOWN else f"{shown} and {len(names) - MAX_SHOWN} more"

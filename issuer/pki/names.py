@@ -1,0 +1,141 @@
+"""The names in a subject alternative name, in the form in which they are compared.
+
+A provider may write a name in another way than the request did and still mean the same: another case, Unicode instead
+of punycode, an IPv4 address mapped into IPv6 (Go writes those back as IPv4). Compared is the meaning.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import idna
+from cryptography import x509
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+MAX_DNS_NAME: Final = 253
+"""Characters of a DNS name without the root's dot (RFC 1035, section 2.3.4, in text form)."""
+
+_LABEL: Final = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)")
+_VISIBLE: Final = re.compile(r"[!-~]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """The names of a request or of a certificate, by kind, each in the form in which it is compared.
+
+    Attributes:
+        dns: lower case, punycode; wildcards literally.
+        ips: IPv4 addresses that were mapped into IPv6 as IPv4.
+        emails: with the domain in lower case.
+        uris: as they are.
+        others: names of kinds that nobody here handles (directory names, UPNs, ...), as cryptography shows them.
+    """
+
+    dns: frozenset[str] = frozenset()
+    ips: frozenset[str] = frozenset()
+    emails: frozenset[str] = frozenset()
+    uris: frozenset[str] = frozenset()
+    others: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(cls, general_names: Iterable[x509.GeneralName]) -> Names:
+        """Sort the names of an extension by kind."""
+        sorted_: dict[str, set[str]] = {"dns": set(), "ips": set(), "emails": set(), "uris": set(), "others": set()}
+        for name in general_names:
+            if isinstance(name, x509.DNSName):
+                sorted_["dns"].add(comparable_dns(name.value))
+            elif isinstance(name, x509.IPAddress):
+                sorted_["ips"].add(comparable_ip(str(name.value)))
+            elif isinstance(name, x509.RFC822Name):
+                sorted_["emails"].add(comparable_email(name.value))
+            elif isinstance(name, x509.UniformResourceIdentifier):
+                sorted_["uris"].add(name.value)
+            else:
+                sorted_["others"].add(type(name).__name__)
+        return cls(**{kind: frozenset(values) for kind, values in sorted_.items()})
+
+    def __sub__(self, other: Names) -> tuple[str, ...]:
+        """The names that are here and not there, sorted, for a person."""
+        return (
+            *sorted(self.dns - other.dns),
+            *sorted(self.ips - other.ips),
+            *sorted(self.emails - other.emails),
+            *sorted(self.uris - other.uris),
+            *sorted(self.others - other.others),
+        )
+
+    def __bool__(self) -> bool:
+        return bool(self.dns or self.ips or self.emails or self.uris or self.others)
+
+
+def comparable_dns(name: str) -> str:
+    """A DNS name in lower case and in punycode; one that is no internationalised name either, only in lower case."""
+    if name.isascii():
+        return name.lower()
+    star, rest = ("*.", name[2:]) if name.startswith("*.") else ("", name)
+    try:
+        return star + idna.encode(rest, uts46=True).decode("ascii").lower()
+    except (idna.IDNAError, UnicodeError):
+        return name.lower()
+
+
+def comparable_ip(address: str) -> str:
+    """An IP address in its shortest form; anything else (a network) as it is."""
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    mapped = parsed.ipv4_mapped if isinstance(parsed, ipaddress.IPv6Address) else None
+    return str(mapped or parsed)
+
+
+def comparable_email(address: str) -> str:
+    """An email address with its domain in lower case; the part before the @ is the receiver's own (RFC 5321, 2.4)."""
+    local, at, domain = address.rpartition("@")
+    return local + at + domain.lower()
+
+
+def dns_problem(name: str) -> str | None:
+    """What is wrong with a DNS name in lower case, or None.
+
+    RFC 5280, section 4.2.1.6, wants the "preferred name syntax"; underscores are let through as every CA of a cluster
+    does, and `*.` in front.
+    """
+    labels = name.removeprefix("*.").split(".")
+    if not name:
+        return "is empty"
+    if len(name) > MAX_DNS_NAME:
+        return f"is longer than {MAX_DNS_NAME} characters"
+    if name.endswith("."):
+        return "ends with a dot"
+    if "*" in name.removeprefix("*."):
+        return "has a * that is not its whole first label"
+    if name == "*.":
+        return "is a wildcard of nothing"
+    if not all(_LABEL.fullmatch(label) for label in labels):
+        return "has a label that is empty, longer than 63 characters, or not of letters, digits and inner hyphens"
+    if labels[-1].isdigit():
+        return "ends with a number, as only IP addresses do"
+    return None
+
+
+def is_hostname(text: str) -> bool:
+    """Whether a common name means a host: a DNS name of at least two labels. `backend` may be anything."""
+    name = comparable_dns(text)
+    return name.isascii() and "." in name.removeprefix("*.") and dns_problem(name) is None
+
+
+def is_email(text: str) -> bool:
+    """Whether it has the shape of an email address: visible ASCII with an @ inside."""
+    local, _, domain = text.rpartition("@")
+    return bool(local and domain and _VISIBLE.fullmatch(text))
+
+
+def is_uri(text: str) -> bool:
+    """Whether it has the shape of an absolute URI: visible ASCII with a scheme (RFC 3986, section 3.1)."""
+    return re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*:[!-~]+", text) is not None
