@@ -94,6 +94,7 @@ def _clean(_logger: WrappedLogger, _method: str, event: MutableMapping[str, Any]
 def _renderer(format_: Literal["json", "console"]) -> list[Processor]:
     if format_ == "json":
         return [structlog.processors.JSONRenderer()]
+    # The exception is text by now; before version 26 structlog warns if it may not render one itself.
     console = structlog.dev.ConsoleRenderer(
         colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback, sort_keys=False
     )

@@ -43,21 +43,28 @@ _KEY_OF: Final = frozenset(
 """What makes a `..._key` a secret; `public_key` and `object_key` are none."""
 _WORD: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 
-_SECRET_TEXT: Final = re.compile(
-    r"(?P<kept>\b(?:proxy-)?authorization[\"']?\s*[:=]\s*[\"']?(?:[a-z]+\s+)?)[^\s\"',;]+"
-    r"|(?P<kept_too>\bx-auth-[a-z-]+[\"']?\s*[:=]\s*[\"']?)[^\s\"',;]+"
-    r"|\bbearer[\s:]+[^\s\"',;]+"
-    r"|\bv1\.0-[-\w]{8,}"
-    r"|\beyJ[-\w]{8,}\.[-\w]{8,}(?:\.[-\w]*)?"
+_SHAPED: Final = re.compile(
+    r"\bv1\.0-[-\w]{8,}"
+    r"|\beyJ[-\w]{8,512}\.[-\w]{8,}(?:\.[-\w]*)?"
     r"|(?<=://)[^/\s@:]+:[^/\s@]+(?=@)"
     r"|LS0tLS1CRUdJTi[-\w+/=]*"
     r"|-----BEGIN (?P<what>[A-Z0-9 ]*PRIVATE KEY|(?:NEW )?CERTIFICATE REQUEST)-----.*?(?:-----END (?P=what)-----|\Z)",
     re.DOTALL | re.IGNORECASE,
 )
-"""In this order: headers, bearer tokens, Cloudflare's service keys, JSON web tokens (a ServiceAccount's token is one),
-passwords in addresses, any PEM in base64 (as in a Secret and in `spec.request`), private keys and CSRs in PEM."""
+"""What is a secret by its looks: Cloudflare's service keys, JSON web tokens (as of a ServiceAccount), passwords
+in addresses, any PEM in base64 (as in a Secret and in `spec.request`), private keys and CSRs in PEM."""
+_HEADER: Final = r"\b(?:(?:proxy-)?authorization|x-auth-[a-z-]{1,40})[\"']?\s*[:=]\s*[\"']?"
+_BEARER: Final = r"\bbearer[\s:]+"
+_VALUE: Final = r"[^\s\"',;]+"
+_ANNOUNCED: Final = re.compile(
+    rf"(?P<kept>(?:{_HEADER}|{_BEARER})*)"
+    rf"(?:{_BEARER}{_VALUE}|(?P<header>{_HEADER}){_VALUE}(?:[ \t]+(?!{_HEADER}|{_BEARER}){_VALUE})?)",
+    re.IGNORECASE,
+)
+"""What is a secret by what stands before it. The value of a header may be two words, a scheme and a credential. One
+announcement may follow another (`Bearer Bearer ...` is a common mistake), so none may be taken for a value."""
 _MARKS: Final = ("authorization", "x-auth-", "bearer", "v1.0-", "eyj", "://", "ls0tls1crudjti", "-----begin")
-"""What each of them contains, in lower case: nearly no text does, and to look for these costs far less."""
+"""One of them, in lower case, is in all of that. Nearly no text has one, and to look for these costs far less."""
 
 
 def redact(fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -73,11 +80,13 @@ def redact_text(text: str) -> str:
     if len(text) > MAX_TEXT:
         text = text[:MAX_TEXT] + "…"
     folded = text.lower()
-    return _SECRET_TEXT.sub(_replacement, text) if any(mark in folded for mark in _MARKS) else text
+    if not any(mark in folded for mark in _MARKS):
+        return text
+    return _ANNOUNCED.sub(_announced, _SHAPED.sub(REDACTED, text))
 
 
-def _replacement(found: re.Match[str]) -> str:
-    return (found["kept"] or found["kept_too"] or "") + REDACTED
+def _announced(found: re.Match[str]) -> str:
+    return found["kept"] + (found["header"] or "") + REDACTED
 
 
 def _field(name: str, value: Any, depth: int) -> Any:

@@ -74,7 +74,6 @@ class ObserveServer:
         try:
             await web.TCPSite(self._runner, self._host, self._port).start()
         except (OSError, OverflowError) as error:
-            await self.stop()
             where = f"[{self._host}]" if ":" in self._host else self._host
             raise ListenError(
                 f"cannot listen on {where}:{self._port}: {_reason(error)}; choose another address with --listen"

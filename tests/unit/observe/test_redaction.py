@@ -7,6 +7,7 @@ import dataclasses
 import datetime
 import json
 import string
+import time
 from collections import UserDict
 from enum import Enum
 from typing import Any
@@ -21,8 +22,14 @@ from issuer.observe import redaction
 from issuer.observe.redaction import REDACTED, redact, redact_text
 
 URL_SAFE = string.ascii_letters + string.digits + "-_"
-secrets = st.text(URL_SAFE, min_size=16, max_size=60).map(lambda text: "S3" + text)
-prose = st.text(max_size=40)
+secrets = st.one_of(
+    st.text(URL_SAFE, min_size=16, max_size=60).map(lambda text: "S3" + text),
+    st.text(string.ascii_letters, min_size=16, max_size=60).map(lambda text: "Qz" + text),
+)
+decoys = st.sampled_from(
+    ["Bearer", "Authorization:", "Authorization: Basic", "x-auth-key: x", "https://", "-----BEGIN", "eyJ", "v1.0-"]
+)
+prose = st.lists(st.text(max_size=20) | decoys, max_size=4).map(" ".join)
 
 
 def pem(kind: str, body: str, newline: str = "\n") -> str:
@@ -33,6 +40,7 @@ SHAPES = {
     "bearer": lambda secret: f"Bearer {secret}",
     "bearer in lower case": lambda secret: f"bearer  {secret}",
     "header": lambda secret: f"Authorization: Basic {secret}",
+    "header of an unknown scheme": lambda secret: f"Proxy-Authorization: Strange {secret}",
     "header in a dict": lambda secret: f"{{'authorization': '{secret}'}}",
     "header of Cloudflare": lambda secret: f"X-Auth-Key: {secret}",
     "service key": lambda secret: f"v1.0-{secret}",
@@ -191,6 +199,14 @@ def test_a_cycle_and_a_deep_value_come_to_an_end() -> None:
 def test_a_flood_of_text_is_cut() -> None:
     assert len(redact_text("x" * 10_000_000)) == redaction.MAX_TEXT + 1
     assert len(redact({"body": b"x" * 10_000_000})["body"]) == redaction.MAX_TEXT + 1
+
+
+@pytest.mark.parametrize("part", ["-eyJ", "x-auth-", "://a:", "bearer ", "-----BEGIN PRIVATE KEY-----", "eyJaaaaaaaa."])
+def test_text_made_to_be_slow_to_search_is_not(part: str) -> None:
+    text = part * (redaction.MAX_TEXT // len(part))
+    began = time.process_time()
+    redact_text(text)
+    assert time.process_time() - began < 0.5
 
 
 json_like = st.recursive(

@@ -138,6 +138,24 @@ async def test_stop_before_start_is_no_error() -> None:
     await Program().server().stop()
 
 
+async def test_a_reader_that_takes_nothing_does_not_hold_up_the_stop(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("issuer.observe.server.PATIENCE", 0.05)
+    asked = asyncio.Event()
+
+    def render(_metrics: Metrics, _accept: str) -> tuple[bytes, str]:
+        asked.set()
+        return b"x" * 100_000_000, "text/plain"
+
+    monkeypatch.setattr(Metrics, "render", render)
+    server = Program().server()
+    _, writer = await asyncio.open_connection(HOST, await server.start(), limit=1)
+    writer.write(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+    await asked.wait()
+    async with asyncio.timeout(5):
+        await server.stop()
+    writer.close()
+
+
 async def test_an_idle_connection_does_not_hold_up_the_stop() -> None:
     server = Program().server()
     port = await server.start()
