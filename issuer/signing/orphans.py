@@ -79,7 +79,8 @@ class Orphans:
         self._entries: OrderedDict[str, dict[str, Suspicion]] = OrderedDict()
         self._count = 0
         self._fates: OrderedDict[str, str | None] = OrderedDict()
-        self._owners: OrderedDict[str, tuple[str, float]] = OrderedDict()
+        self._owners: OrderedDict[str, tuple[set[str], float]] = OrderedDict()
+        self._claims: OrderedDict[str, set[str]] = OrderedDict()
         self._forgot: float | None = None
         self._active: dict[bytes, dict[str, int]] = {}
         self._condemned: OrderedDict[str, None] = OrderedDict()
@@ -124,24 +125,33 @@ class Orphans:
         if handle:
             self._entry(order, planned, issuer, account).records[handle] = fingerprint
 
-    def own(self, uid: str, fingerprint: str) -> None:
-        """This certificate is the result of that request."""
-        self._owners.pop(fingerprint, None)
-        self._owners[fingerprint] = (uid, self._clock())
+    def claim(self, uid: str, fingerprint: str) -> None:
+        """This certificate is the result of that request.
+
+        It may be the result of two: one with the same key may find it while the answer to the other is under way.
+        """
+        owners, _ = self._owners.pop(fingerprint, (set(), 0.0))
+        self._owners[fingerprint] = (owners | {uid}, self._clock())
         while len(self._owners) > self._most_fates:
             _, (_, self._forgot) = self._owners.popitem(last=False)
+        self._claims.setdefault(uid, set()).add(fingerprint)
+        while len(self._claims) > self._most_fates:
+            self._claims.popitem(last=False)
 
     def adopt(self, uid: str, handle: str, fingerprint: str) -> bool:
-        """Make a certificate that was found the result of this request; False if it is another one's already."""
-        if self._owners.get(fingerprint, (uid, 0.0))[0] != uid:
+        """As `claim`, for a certificate that was found; False if it is another request's already.
+
+        A record of another request that it was wrong is void from here on.
+        """
+        if self._owned_elsewhere(uid, fingerprint):
             return False
+        self.claim(uid, fingerprint)
         for entry in [entry for entries in self._entries.values() for entry in entries.values()]:
             if handle in entry.records:
                 if entry.order.uid == uid:
                     entry.records[handle] = fingerprint
                 else:
                     self.cleared(entry, handle)
-        self.own(uid, fingerprint)
         return True
 
     def suspected(self, uid: str, account: str, authority: str) -> bool:
@@ -157,8 +167,11 @@ class Orphans:
         self._fates[uid] = delivered
         while len(self._fates) > self._most_fates:
             self._fates.popitem(last=False)
+        for fingerprint in self._claims.pop(uid, set()) - {delivered}:
+            owners, _ = self._owners.get(fingerprint, (set(), 0.0))
+            owners.discard(uid)
         for entry in list(self._entries.get(uid, {}).values()):
-            self._drop_delivered(entry, delivered)
+            self._drop_delivered(entry)
 
     def due(self) -> Iterator[Suspicion]:
         """What can be looked into now: settled, no other request with the same key under way. Drops what is too old."""
@@ -167,8 +180,10 @@ class Orphans:
             if now - entry.sent > KEEP:
                 log.warning("a possible orphan was not cleared up in time", request=_name(entry))
                 self.drop(entry)
-            elif self._settled(entry) and (entry.records or self.find_due(entry)):
-                yield entry
+            elif self._settled(entry):
+                self._drop_delivered(entry)
+                if entry.records or self.find_due(entry):
+                    yield entry
 
     def find_due(self, entry: Suspicion) -> bool:
         """Whether to look for it now: once at first, and once the provider has certainly finished."""
@@ -188,7 +203,7 @@ class Orphans:
         uid = entry.order.uid
         if not handle or not self._settled(entry) or (fingerprint and fingerprint == self._fates[uid]):
             return False
-        if fingerprint and self._owners.get(fingerprint, (uid, 0.0))[0] != uid:
+        if fingerprint and self._owned_elsewhere(uid, fingerprint):
             return False
         if handle not in entry.records:
             if not fingerprint or self._shared_key_busy(entry):
@@ -227,15 +242,22 @@ class Orphans:
             if not entries:
                 del self._entries[entry.order.uid]
 
+    def _owned_elsewhere(self, uid: str, fingerprint: str) -> bool:
+        owners, _ = self._owners.get(fingerprint, (set(), 0.0))
+        return not owners <= {uid}
+
     def _settled(self, entry: Suspicion) -> bool:
         return entry.order.uid in self._fates
 
     def _shared_key_busy(self, entry: Suspicion) -> bool:
         return any(uid != entry.order.uid for uid in self._active.get(entry.order.csr.public_key, ()))
 
-    def _drop_delivered(self, entry: Suspicion, delivered: str | None) -> None:
-        for handle in [handle for handle, leaf in entry.records.items() if leaf and leaf == delivered]:
-            del entry.records[handle]
+    def _drop_delivered(self, entry: Suspicion) -> None:
+        """Drop the records of what somebody has received, be it another request with the same key."""
+        for handle, leaf in list(entry.records.items()):
+            owners, _ = self._owners.get(leaf, (set(), 0.0))
+            if leaf and any(self._fates.get(uid) == leaf for uid in {*owners, entry.order.uid}):
+                del entry.records[handle]
         self._drop_empty(entry)
 
     def _drop_empty(self, entry: Suspicion) -> None:

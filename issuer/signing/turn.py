@@ -281,8 +281,9 @@ class Turn:
         except WrongCertificateError as error:
             self._made(signed.handle, "")
             raise WrongCertificate(self._planned.name, f"wrong certificate: {error}") from None
-        self._made(signed.handle, verified.fingerprint)
-        self._desk.orphans.own(self._order.uid, verified.fingerprint)
+        if signed.handle:
+            self._made(signed.handle, verified.fingerprint)
+            self._desk.orphans.claim(self._order.uid, verified.fingerprint)
         return verified
 
     def _check(self, signed: Signed) -> Verified:

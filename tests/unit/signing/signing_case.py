@@ -86,6 +86,7 @@ class Call:
     account: str
     timeouts: CallTimeouts
     fault: str = ""
+    step: str = ""
     ended: float | None = None
 
 
@@ -135,8 +136,8 @@ class Provider:
         try:
             answer = await work(call)
             call.fault = "ok"
-        except AuthorityError as error:
-            call.fault = error.cause
+        except Exception as error:
+            call.fault = type(error).__name__
             raise
         else:
             return answer
@@ -145,12 +146,16 @@ class Provider:
             self.ends(call)
 
     async def answer(self, step: Step, order: SigningOrder) -> Signed:
-        """ok, slow, hang, hang_signed, reset, reset_signed, refused, http500, limited, unauthorized, rejected,
+        """ok, slow_answer, hang, hang_signed, reset, reset_signed, refused, http500, limited, unauthorized, rejected,
         unsupported, wrong, crash."""
         if step.fault.startswith("hang"):
             if step.fault == "hang_signed":
                 asyncio.get_running_loop().call_later(step.late, lambda: self.make(order))
             await asyncio.Event().wait()
+        if step.fault == "slow_answer":
+            certificate = self.make(order)
+            await asyncio.sleep(step.after)
+            return signed(certificate)
         await asyncio.sleep(step.after)
         if step.fault == "reset_signed":
             self.make(order)
@@ -193,6 +198,7 @@ class FakeSession:
         step = provider.steps.popleft() if provider.steps else provider.default
 
         async def work(call: Call) -> Signed:
+            call.step = step.fault
             return await provider.answer(step, order)
 
         answer: Signed = await provider.call("sign", self.account, order.uid, timeouts, work)
