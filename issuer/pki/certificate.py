@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from cryptography import x509
@@ -91,8 +92,12 @@ def names_of(certificate: x509.Certificate) -> Names:
             return Names()
 
 
+@lru_cache(maxsize=256)
 def is_self_signed(certificate: x509.Certificate) -> bool:
-    """Whether it is its own issuer, by name and by signature. One that does not decode is not."""
+    """Whether it is its own issuer, by name and by signature. One that does not decode is not.
+
+    The same few roots are asked about for every answer of an authority, so the signatures are remembered.
+    """
     try:
         with parsing(InvalidCertificateError, "the certificate does not decode"):
             if certificate.issuer != certificate.subject:

@@ -29,6 +29,8 @@ MAX_NAMES: Final = 1000
 """Subject alternative names in one CSR."""
 RSA_BITS: Final = (2048, 8192)
 """Smallest and largest RSA key; cert-manager's own bounds (pkg/util/pki/generate.go)."""
+CURVES: Final = ("secp256r1", "secp384r1", "secp521r1")
+"""P-256, P-384 and P-521, as cryptography calls them."""
 RSA_EXPONENTS: Final = (3, 2**31 - 1)
 """Smallest and largest public exponent; Go's crypto/rsa, and so cert-manager, takes no larger one."""
 
@@ -36,7 +38,6 @@ KeyType = Literal["rsa", "ecdsa", "ed25519"]
 
 _FIELD: Final = "spec.request"
 _LABELS: Final = ("CERTIFICATE REQUEST", "NEW CERTIFICATE REQUEST")
-_CURVES: Final = ("secp256r1", "secp384r1", "secp521r1")
 _KEYS_KNOWN: Final = "use RSA of 2048 to 8192 bits, ECDSA on P-256, P-384 or P-521, or Ed25519"
 
 
@@ -190,7 +191,7 @@ def _known(key: CertificatePublicKeyTypes) -> tuple[KeyType, int]:
             raise _refuse("the CSR's RSA key has a public exponent that cert-manager cannot read; 65537 is usual")
         return "rsa", key.key_size
     if isinstance(key, ec.EllipticCurvePublicKey):
-        if key.curve.name not in _CURVES:
+        if key.curve.name not in CURVES:
             raise _refuse(f"the CSR's key is ECDSA on {key.curve.name}; {_KEYS_KNOWN}")
         return "ecdsa", key.curve.key_size
     if isinstance(key, ed25519.Ed25519PublicKey):

@@ -1,20 +1,23 @@
-"""Key usages: cert-manager's names for them, and the X.509 extensions that they mean.
+"""cert-manager's names of key usages, and the two X.509 extensions that they become.
 
-The names are those of `pkg/apis/certmanager/v1/types.go` (`KeyUsage`) in cert-manager.
+The names and their meaning are cert-manager's (`pkg/apis/certmanager/v1/types.go`, `pkg/api/util/usages.go`). Where a
+request names none, cert-manager's default is `digital signature` and `key encipherment`. The second one means nothing
+for a key that cannot encipher, and RFC 8813, section 3, forbids it for elliptic curves, so the default leaves it out
+for ECDSA and Ed25519 keys. What a request names itself is signed as it is named, as cert-manager's CA issuer does.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID, ObjectIdentifier
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable
 
-DEFAULT: Final = ("digital signature", "key encipherment")
-"""What cert-manager takes where a request names none."""
+    from issuer.pki.csr import KeyType
 
 _KEY_USAGES: Final = {
     "signing": "digital_signature",
@@ -43,32 +46,61 @@ _EXTENDED: Final = {
     "microsoft sgc": ObjectIdentifier("1.3.6.1.4.1.311.10.3.3"),
     "netscape sgc": ObjectIdentifier("2.16.840.1.113730.4.1"),
 }
-_OF_CAS: Final = frozenset({"key_cert_sign", "crl_sign"})
+
+DEFAULT: Final = ("digital signature", "key encipherment")
+"""What cert-manager takes a request without usages to mean."""
 
 
-class UnknownUsageError(ValueError):
-    """A name that is no key usage, or one that only a CA certificate may have."""
+class UnsupportedUsageError(ValueError):
+    """A usage that has no meaning, or none in the certificate of something that is no CA."""
 
 
-def extensions(usages: Sequence[str]) -> tuple[x509.KeyUsage | None, x509.ExtendedKeyUsage | None]:
-    """The two extensions for a list of names; None where the list holds nothing of that sort.
+@dataclass(frozen=True, slots=True)
+class UsageExtensions:
+    """The extensions; None where none of the usages belongs to it, and the extension is left out."""
+
+    key_usage: x509.KeyUsage | None
+    extended_key_usage: x509.ExtendedKeyUsage | None
+
+
+def extensions(usages: Iterable[str], key_type: KeyType) -> UsageExtensions:
+    """The extensions for a request's usages; cert-manager's default where it names none.
 
     Raises:
-        UnknownUsageError: a name is not known, or is for CA certificates only.
+        UnsupportedUsageError: a name is unknown, or is one that only the certificate of a CA may have.
     """
-    bits: set[str] = set()
-    purposes: list[ObjectIdentifier] = []
-    for usage in usages or DEFAULT:
-        if usage in _EXTENDED:
-            if _EXTENDED[usage] not in purposes:
-                purposes.append(_EXTENDED[usage])
-        elif usage not in _KEY_USAGES:
-            raise UnknownUsageError(f"{usage[:40]!r} is no key usage")
-        elif _KEY_USAGES[usage] in _OF_CAS:
-            raise UnknownUsageError(f"{usage!r} is for CA certificates only")
-        else:
-            bits.add(_KEY_USAGES[usage])
-    if bits & {"encipher_only", "decipher_only"}:
-        bits.add("key_agreement")  # they mean nothing without it (RFC 5280 section 4.2.1.3)
-    key_usage = x509.KeyUsage(**{name: name in bits for name in set(_KEY_USAGES.values())}) if bits else None
-    return key_usage, x509.ExtendedKeyUsage(purposes) if purposes else None
+    wanted = tuple(dict.fromkeys(usages)) or _default(key_type)
+    if unknown := next((usage for usage in wanted if usage not in _KEY_USAGES and usage not in _EXTENDED), None):
+        raise UnsupportedUsageError(f"unknown usage {unknown[:40]!r}")
+    bits = {_KEY_USAGES[usage] for usage in wanted if usage in _KEY_USAGES}
+    if "key_cert_sign" in bits:
+        # RFC 5280, section 4.2.1.9: not without CA:TRUE.
+        raise UnsupportedUsageError("the usage 'cert sign' is for CAs only")
+    if bits & {"encipher_only", "decipher_only"} and "key_agreement" not in bits:
+        # RFC 5280, section 4.2.1.3: undefined without keyAgreement.
+        raise UnsupportedUsageError(
+            "the usages 'encipher only' and 'decipher only' mean nothing without 'key agreement'"
+        )
+    purposes = dict.fromkeys(_EXTENDED[usage] for usage in wanted if usage in _EXTENDED)
+    return UsageExtensions(
+        key_usage=_key_usage(bits) if bits else None,
+        extended_key_usage=x509.ExtendedKeyUsage(purposes) if purposes else None,
+    )
+
+
+def _default(key_type: KeyType) -> tuple[str, ...]:
+    return DEFAULT if key_type == "rsa" else DEFAULT[:1]
+
+
+def _key_usage(bits: set[str]) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature="digital_signature" in bits,
+        content_commitment="content_commitment" in bits,
+        key_encipherment="key_encipherment" in bits,
+        data_encipherment="data_encipherment" in bits,
+        key_agreement="key_agreement" in bits,
+        key_cert_sign=False,
+        crl_sign="crl_sign" in bits,
+        encipher_only="encipher_only" in bits,
+        decipher_only="decipher_only" in bits,
+    )
