@@ -23,13 +23,14 @@ from issuer.authorities.base import CallTimeouts, Signed, SigningOrder
 from issuer.authorities.errors import AuthorityError, RateLimited, Rejected, Unauthorized, Unavailable, Unsupported
 from issuer.pki.csr import SigningRequest
 from issuer.pki.verify import Verified, WrongCertificateError
-from issuer.signing.breaker import BreakerState
 from issuer.signing.engine import FailoverEngine
 from issuer.signing.observer import Silence
 from issuer.signing.plan import IssuerPlan, PlannedAuthority
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
+
+    from issuer.signing.breaker import BreakerState
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 ALL_CAUSES = frozenset({"Unavailable", "RateLimited", "Unauthorized"})
@@ -247,6 +248,7 @@ class FakeAuthority:
     provider: Provider
     name: str = "edge"
     remembers: bool = True
+    is_remote: bool = True
     account: str = "edge/token-1"
     fresh_account: str | None = None
     unsupported: bool = False

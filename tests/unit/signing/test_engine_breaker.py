@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from typing import TYPE_CHECKING
 
 import pytest
 
 from issuer.signing.breaker import BreakerState
-from issuer.signing.engine import FailoverEngine
 from issuer.signing.outcome import Issued, NotIssued
-from issuer.signing.plan import IssuerPlan
 from tests.unit.signing.signing_case import (
     FakeAuthority,
     Heard,
@@ -22,6 +21,10 @@ from tests.unit.signing.signing_case import (
     plan_of,
     planned,
 )
+
+if TYPE_CHECKING:
+    from issuer.signing.engine import FailoverEngine
+    from issuer.signing.plan import IssuerPlan
 
 pytestmark = pytest.mark.looptime
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 import pytest
 
-from issuer.signing.health import AuthorityHealth
 from tests.unit.signing.signing_case import (
     START,
     FakeAuthority,
@@ -19,6 +19,9 @@ from tests.unit.signing.signing_case import (
     plan_of,
     planned,
 )
+
+if TYPE_CHECKING:
+    from issuer.signing.health import AuthorityHealth
 
 pytestmark = pytest.mark.looptime
 

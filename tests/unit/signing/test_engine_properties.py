@@ -58,9 +58,8 @@ DOWN = {"hang", "hang_signed", "reset", "reset_signed", "refused", "http500", "w
 
 
 def run(work: Coroutine[Any, Any, None]) -> None:
-    with asyncio.Runner(loop_factory=lambda: looptime.new_event_loop(start=0)) as runner:
-        with capture_logs():
-            runner.run(work)
+    with asyncio.Runner(loop_factory=lambda: looptime.new_event_loop(start=0)) as runner, capture_logs():
+        runner.run(work)
     asyncio.set_event_loop(None)
 
 

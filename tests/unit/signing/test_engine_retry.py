@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 
 import pytest
 
@@ -45,7 +46,7 @@ async def test_the_waits_between_attempts_stay_below_their_doubling_bounds() -> 
     spec = common(attempts=6, failures=100, backoff=("1s", "4s"), turn="10m")
     await engine().sign(order(), plan_of(planned(edge, spec)), deadline=3600)
     calls = edge.provider.calls
-    waits = [later.begun - (earlier.ended or 0) for earlier, later in zip(calls, calls[1:], strict=False)]
+    waits = [later.begun - (earlier.ended or 0) for earlier, later in itertools.pairwise(calls)]
     assert all(wait <= bound + 0.01 for wait, bound in zip(waits, [1, 2, 4, 4, 4], strict=True))
     assert len({round(wait, 3) for wait in waits}) > 1
 
@@ -148,7 +149,7 @@ async def test_rate_limits_without_a_time_are_met_with_growing_pauses() -> None:
     spec = common(attempts=4, turn="10m")
     await engine().sign(order(), plan_of(planned(edge, spec)), deadline=3600)
     calls = edge.provider.calls
-    waits = [later.begun - (earlier.ended or 0) for earlier, later in zip(calls, calls[1:], strict=False)]
+    waits = [later.begun - (earlier.ended or 0) for earlier, later in itertools.pairwise(calls)]
     assert all(wait >= least for wait, least in zip(waits, [1, 2, 4], strict=True))
 
 

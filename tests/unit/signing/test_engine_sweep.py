@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 import pytest
 
-from issuer.signing.engine import FailoverEngine
 from issuer.signing.outcome import Issued, NotIssued
 from tests.unit.signing.signing_case import (
     START,
@@ -21,6 +21,9 @@ from tests.unit.signing.signing_case import (
     plan_of,
     planned,
 )
+
+if TYPE_CHECKING:
+    from issuer.signing.engine import FailoverEngine
 
 pytestmark = pytest.mark.looptime
 ONCE = common(attempts=1, failures=100)
