@@ -1,0 +1,194 @@
+"""The contract with cert-manager, on the wire: what is written to a request, when, and what never is."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from issuer.api.meta import parse_time
+from issuer.api.request import signer_of
+from issuer.cli.stage import NAMESPACE, Stage
+from issuer.sandbox import objects
+from tests.component.harness import (
+    ended,
+    events,
+    message,
+    one_authority,
+    pending,
+    signatures,
+    told,
+    two_authorities,
+)
+
+PLURAL = "certificaterequests"
+
+
+async def approve(stage: Stage, name: str, *others: str) -> None:
+    """Write Approved, and other conditions, as an approver would."""
+    conditions = [
+        {"type": type_, "status": "True", "reason": "Test", "message": "because", "lastTransitionTime": NOW}
+        for type_ in ("Approved", *others)
+    ]
+    await stage.cluster.set_status(PLURAL, NAMESPACE, name, {"conditions": conditions})
+
+
+NOW = "2099-01-01T00:00:00Z"
+"""An approval that no deadline of a test can have passed."""
+
+
+def writes_to(stage: Stage, name: str) -> int:
+    return sum(f"/{PLURAL}/{name}/status" in write.path for write in stage.cluster.writes)
+
+
+async def test_nothing_is_written_before_an_approver_has_spoken() -> None:
+    async with Stage(approve=False) as stage:
+        await two_authorities(stage)
+        await stage.ask("first", "web")
+        await stage.ask("second", "web")
+        await approve(stage, "second")
+        await ended(stage, "second")
+        assert writes_to(stage, "first") == 0
+        assert signatures(stage) == 1
+        assert b"cdn_issuer_unapproved_requests 1.0" in stage.metrics.render()[0]
+
+
+async def test_a_denied_request_ends_as_denied_even_if_it_was_approved() -> None:
+    async with Stage(approve=False) as stage:
+        await two_authorities(stage)
+        await stage.ask("denied", "web")
+        await approve(stage, "denied", "Denied")
+        request = await ended(stage, "denied")
+        assert request.ready is not None
+        assert (request.ready.status, request.ready.reason) == ("False", "Denied")
+        assert request.status.failure_time
+        assert "because" in message(request)
+        assert signatures(stage) == 0
+
+
+async def test_an_invalid_request_ends_as_failed() -> None:
+    async with Stage(approve=False) as stage:
+        await two_authorities(stage)
+        await stage.ask("invalid", "web")
+        await approve(stage, "invalid", "InvalidRequest")
+        request = await ended(stage, "invalid")
+        assert request.ready is not None
+        assert request.ready.reason == "Failed"
+        assert request.status.failure_time
+
+
+async def test_a_request_waits_for_its_issuer_and_is_signed_when_it_comes() -> None:
+    async with Stage() as stage:
+        await stage.ask("early", "web")
+        assert "does not exist" in message(await pending(stage, "early"))
+        await told(stage, "early", "IssuerNotFound")
+        await two_authorities(stage)
+        assert signer_of(await ended(stage, "early")) == "edge"
+
+
+async def test_a_request_for_a_cluster_issuer_reads_its_secrets_elsewhere() -> None:
+    async with Stage() as stage:
+        await stage.apply(objects.ca_secret("central-ca", stage.options.cluster_resource_namespace))
+        authority = {"name": "central", "ca": {"secretRef": {"name": "central-ca"}}}
+        await stage.apply(objects.issuer("central", [authority]))
+        await stage.ask("www", "central", kind="CDNClusterIssuer")
+        assert signer_of(await ended(stage, "www")) == "central"
+
+
+async def test_a_request_that_nobody_can_sign_fails_at_its_deadline_and_no_sooner() -> None:
+    async with Stage() as stage:
+        await one_authority(stage, deadline="2s")
+        stage.cdn.faults.set("status", status=503)
+        await stage.ask("www", "alone")
+        request = await ended(stage, "www")
+        approved, failed = request.approved_at, parse_time(request.status.failure_time)
+        assert approved is not None
+        assert failed is not None
+        assert failed - approved >= timedelta(seconds=2)
+        assert "deadline of 2s" in message(request)
+        assert "HTTP 503" in message(request) or "failures in a row" in message(request)
+        assert await told(stage, "www", "DeadlineExceeded") == message(request)
+
+
+async def test_the_pending_condition_is_written_once_for_one_reason() -> None:
+    async with Stage() as stage:
+        await one_authority(stage, deadline="3s")
+        stage.cdn.faults.set("status", status=503)
+        await stage.ask("www", "alone")
+        await ended(stage, "www")
+        attempts = stage.cdn.calls["POST /certificates"]
+        assert attempts > 2
+        assert writes_to(stage, "www") <= 3
+        assert len(events(stage, "www")) <= 3
+
+
+async def test_the_annotation_chooses_the_authorities() -> None:
+    async with Stage() as stage:
+        await two_authorities(stage)
+        chosen, unknown = {"cdn-issuer.io/authorities": "backup"}, {"cdn-issuer.io/authorities": "publik"}
+        await stage.ask("www", "web", annotations=chosen)
+        await stage.ask("typo", "web", annotations=unknown)
+        assert signer_of(await ended(stage, "www")) == "backup"
+        assert "it has edge, backup" in message(await ended(stage, "typo"))
+        assert signatures(stage) == 0
+
+
+async def test_a_signed_request_says_who_signed_and_why_nobody_else_did() -> None:
+    async with Stage() as stage:
+        await two_authorities(stage)
+        stage.cdn.faults.set("status", status=503)
+        await stage.ask("www", "web")
+        request = await ended(stage, "www")
+        told_by = next(c for c in request.status.conditions if c.type == "cdn-issuer.io/Authority")
+        assert (told_by.status, told_by.reason) == ("True", "FailedOver")
+        assert told_by.message.startswith("backup signed; before it, edge: ")
+        assert request.status.certificate
+        assert stage.cluster.get(PLURAL, NAMESPACE, "www")["status"]["ca"]
+
+
+async def test_nothing_is_written_to_a_finished_request() -> None:
+    async with Stage() as stage:
+        await two_authorities(stage)
+        await stage.ask("www", "web")
+        await ended(stage, "www")
+        written = writes_to(stage, "www")
+        await stage.kill_controller()
+        await stage.start_controller()
+        await stage.apply(objects.issuer("web", [stage.backup()], namespace=NAMESPACE))
+        await stage.ask("later", "web")
+        await ended(stage, "later")
+        stage.program.request_controller.wake()
+        await stage.ask("last", "web")
+        await ended(stage, "last")
+        assert writes_to(stage, "www") == written
+
+
+async def test_a_request_of_another_issuer_is_not_touched() -> None:
+    async with Stage() as stage:
+        await two_authorities(stage)
+        foreign = objects.certificate_request(
+            "foreign", objects.signing_request(["x.example.com"]), namespace=NAMESPACE, issuer="web"
+        )
+        foreign["spec"]["issuerRef"]["group"] = "cert-manager.io"
+        await stage.apply(foreign)
+        await stage.ask("www", "web")
+        await ended(stage, "www")
+        assert writes_to(stage, "foreign") == 0
+
+
+async def test_an_issuer_shows_which_authority_cannot_sign_and_why() -> None:
+    async with Stage() as stage:
+        await two_authorities(stage)
+        del stage.cdn.tokens["sandbox-token"]
+        await stage.ask("www", "web")
+        await ended(stage, "www")
+
+        def shown() -> bool:
+            status = stage.cluster.get("cdnissuers", NAMESPACE, "web").get("status", {})
+            return status.get("active") == "backup"
+
+        await stage.cluster.wait_for(shown)
+        status = stage.cluster.get("cdnissuers", NAMESPACE, "web")["status"]
+        ready = next(c for c in status["conditions"] if c["type"] == "Ready")
+        assert ready["status"] == "True"
+        assert ready["observedGeneration"] == 1
+        assert {a["name"]: a["state"] for a in status["authorities"]} == {"edge": "Unauthorized", "backup": "Available"}
+        assert "edge is Unauthorized" in ready["message"]
