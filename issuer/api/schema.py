@@ -11,6 +11,7 @@ descriptions. So a field without either is refused here, when the CRDs are made,
 from __future__ import annotations
 
 import inspect as python_inspect
+import re
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -107,6 +108,8 @@ def _complete(schema: Schema) -> Schema:
         raise TypeError("it has no description")
     if schema["type"] == "string" and not ({"enum", "format"} & set(schema) or schema.get("maxLength")):
         raise TypeError("a string needs a max_length")
+    if re.search(r"\\[dDsSwWbBAzZ]", schema.get("pattern") or ""):
+        raise TypeError("a pattern must name its characters: \\s, \\w and the like differ between Python and Go")
     if schema["type"] == "array" and not schema.get("maxItems"):
         raise TypeError("a list needs a max_length")
     return schema
@@ -144,7 +147,12 @@ def _of_scalar(type_: inspect.Type) -> Schema:
         case inspect.IntType():
             return {"type": "integer", "minimum": type_.ge, "maximum": type_.le}
         case inspect.FloatType():
-            return {"type": "number", "minimum": type_.ge, "maximum": type_.le}
+            return {
+                "type": "number",
+                "minimum": type_.ge,
+                "maximum": type_.le,
+                "x-kubernetes-validations": _fractional_minimum(type_.ge),
+            }
         case inspect.LiteralType():
             return {"type": "string", "enum": list(type_.values)}
         case _:
@@ -156,6 +164,13 @@ def _bounds(minimum: str, maximum: str) -> Schema:
         f"duration(self) >= duration('{minimum}') && duration(self) <= duration('{maximum}')",
         f"must be between {minimum} and {maximum}",
     )
+
+
+def _fractional_minimum(minimum: float | None) -> list[Schema]:
+    """The API server cuts a minimum of 0.01 down to 0 where the value is a whole number; a rule is kept as it is."""
+    if minimum is None or float(minimum).is_integer():
+        return []
+    return [rule(f"self >= {float(minimum)}", f"must be at least {float(minimum)}")]
 
 
 def _plain_default(value: Any) -> Any:

@@ -50,7 +50,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="ca
         str,
         Meta(
             description="Base URL of the API, without credentials and query.",
-            pattern=r"^https?://[^\s]+$",
+            pattern=r"^https?://[!-~]+$",
             max_length=2048,
         ),
     ] = "https://api.cloudflare.com/client/v4"

@@ -1,0 +1,44 @@
+"""A CDNIssuer and a CDNClusterIssuer as they come from the API server, nonsense in them included."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from issuer.api.issuer import CLUSTER_ISSUER_KIND, ISSUER_KIND, AuthoritySpec, Issuer
+from issuer.api.spec import InvalidSpecError, parse
+from tests.unit.api.spec_documents import two
+
+
+def issuer(**parts: object) -> Issuer:
+    return msgspec.json.decode(msgspec.json.encode({"metadata": {"name": "edge"}, **parts}), type=Issuer)
+
+
+def test_the_kind_follows_from_the_namespace() -> None:
+    assert issuer(metadata={"name": "edge", "namespace": "web"}).kind == ISSUER_KIND
+    assert issuer().kind == CLUSTER_ISSUER_KIND
+
+
+@pytest.mark.parametrize("spec", [None, 3, "x", [], {}, {"authorities": 5}])
+def test_nonsense_in_the_specification_is_a_value_until_it_is_parsed(spec: object) -> None:
+    read = issuer(spec=spec)
+    with pytest.raises(InvalidSpecError):
+        parse(read.spec, ["ca"])
+
+
+def test_no_specification_at_all_is_an_issuer_without_authorities() -> None:
+    with pytest.raises(InvalidSpecError, match=r"spec\.authorities: 1 to 8 are needed"):
+        parse(issuer().spec, ["ca"])
+
+
+def test_each_authority_keeps_its_configuration_as_it_was_written() -> None:
+    first = parse(issuer(spec=two()).spec, ["ca", "cloudflare"]).authorities[0]
+    assert isinstance(first, AuthoritySpec)
+    assert msgspec.json.decode(first.config) == {"apiTokenSecretRef": {"name": "cloudflare", "key": "token"}}
+
+
+def test_the_ready_condition_is_found_in_the_status() -> None:
+    assert issuer().ready is None
+    ready = issuer(status={"conditions": [{"type": "Ready", "status": "True", "observedGeneration": 4}]}).ready
+    assert ready is not None
+    assert ready.observed_generation == 4

@@ -1,0 +1,102 @@
+"""Reading a specification: what is taken, what is refused, and what the refusal says."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+import pytest
+
+from issuer.api.duration import Duration
+from issuer.api.issuer import AuthorityCommon, Failover, Limits, Retry, Timeouts
+from issuer.api.spec import InvalidSpecError, parse
+from tests.unit.api.spec_documents import BACKUP, BAD, EDGE, GOOD, Bad, one, read, two
+
+if TYPE_CHECKING:
+    from typing import Any
+
+
+def refusal(raw: bytes) -> str:
+    with pytest.raises(InvalidSpecError) as caught:
+        read(raw)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("document", GOOD.values(), ids=GOOD)
+def test_a_good_specification_is_taken(document: Any) -> None:
+    parsed, configs = read(msgspec.json.encode(document))
+    assert [authority.name for authority in parsed.authorities] == [entry["name"] for entry in document["authorities"]]
+    assert len(configs) == len(parsed.authorities)
+
+
+@pytest.mark.parametrize("bad", BAD.values(), ids=BAD)
+def test_a_bad_specification_is_refused_and_the_field_is_named(bad: Bad) -> None:
+    message = refusal(msgspec.json.encode(bad.document))
+    assert bad.says in message
+    assert message.startswith("spec")
+
+
+def test_the_order_of_the_list_is_kept_and_each_entry_knows_its_kind() -> None:
+    parsed, _ = read(msgspec.json.encode({"authorities": [BACKUP, EDGE]}))
+    assert [(authority.name, authority.kind) for authority in parsed.authorities] == [
+        ("backup", "ca"),
+        ("edge", "cloudflare"),
+    ]
+
+
+def test_what_is_left_out_has_the_default() -> None:
+    parsed, _ = read(msgspec.json.encode(one(retry={"attempts": 5})))
+    assert parsed.deadline == Duration("1h")
+    assert parsed.failover == Failover(("Unavailable", "RateLimited", "Unauthorized"))
+    assert parsed.authorities[0].common == AuthorityCommon(
+        name="edge", retry=Retry(attempts=5), timeouts=Timeouts(), limits=Limits()
+    )
+
+
+def test_a_null_is_as_good_as_nothing() -> None:
+    with_nulls = (
+        b'{"authorities": [{"name": "x", "ca": {"secretRef": {"name": "y"}}, "cloudflare": null ,"retry": null}]}'
+    )
+    parsed, _ = read(with_nulls)
+    assert parsed.authorities[0].kind == "ca"
+    assert parsed.authorities[0].common.retry == Retry()
+
+
+def test_only_the_given_kinds_are_known() -> None:
+    with pytest.raises(InvalidSpecError, match="unknown field 'ca'; authority types are vault"):
+        parse(msgspec.json.encode({"authorities": [BACKUP]}), ["vault"])
+
+
+@pytest.mark.parametrize("raw", [b"", b"null", b"3", b'"x"', b"{", b"[]", b'{"authorities": [}', b"NaN", b"\xff"])
+def test_what_is_no_json_object_is_refused(raw: bytes) -> None:
+    assert refusal(raw).startswith("spec: ")
+
+
+def test_numbers_that_no_machine_holds_are_refused() -> None:
+    huge = msgspec.json.encode(one(limits={"requestsPerSecond": 77})).replace(b"77", b"1e999")
+    assert refusal(huge) == "spec.authorities[0].limits[...]: Number out of range"
+
+
+def test_a_text_that_is_not_unicode_is_refused() -> None:
+    broken = msgspec.json.encode(two(deadline="XX")).replace(b"XX", b"\xff\xfe")
+    assert refusal(broken).startswith("spec.deadline: ")
+
+
+def test_deep_nesting_is_refused_wherever_it_is() -> None:
+    deep = b"[" * 50_000 + b"]" * 50_000
+    good = msgspec.json.encode(one(caBundle="HERE"))
+    assert "nested too deeply" in refusal(b'{"a":' * 50_000 + b"1" + b"}" * 50_000)
+    assert "nested too deeply" in refusal(good.replace(b'"HERE"', deep))
+    assert "nested too deeply" in refusal(b'{"authorities":' + deep + b"}")
+
+
+def test_nesting_that_json_takes_is_still_refused() -> None:
+    deep = b'{"a":' * 700 + b"1" + b"}" * 700
+    assert refusal(b'{"authorities": [], "failover": ' + deep + b"}").startswith("spec")
+    assert refusal(b'{"authorities": [], "failover": {"a": {"b": 1}}}').startswith("spec.failover: ")
+
+
+def test_a_refusal_does_not_repeat_a_flood() -> None:
+    flood = "x" * 100_000
+    for document in (two(**{flood: 1}), one(**{flood: 1}), one(retry={flood: 1}), two(deadline=flood)):
+        assert len(refusal(msgspec.json.encode(document))) < 400
