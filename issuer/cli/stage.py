@@ -82,12 +82,21 @@ class Stage:
             await self._running
             self._running = None
 
+    async def controller_ended(self) -> BaseException | None:
+        """Wait until the controller ends by itself; with what error, if any."""
+        assert self._running is not None
+        await asyncio.wait({self._running})
+        error = self._running.exception()
+        self._running = None
+        return error
+
     async def kill_controller(self) -> None:
         """End it in the middle of whatever it does, as SIGKILL does: nothing is delivered, no Lease released."""
         if self._running is not None:
             self._running.cancel()
             await asyncio.gather(self._running, return_exceptions=True)
             self._running = None
+            await self.program.transport.aclose()  # a task that is cancelled before its first step cleans up nothing
 
     async def apply(self, manifest: objects.Manifest) -> None:
         """Create or replace an object."""

@@ -183,7 +183,7 @@ async def test_an_issuer_shows_which_authority_cannot_sign_and_why() -> None:
 
         def shown() -> bool:
             status = stage.cluster.get("cdnissuers", NAMESPACE, "web").get("status", {})
-            return status.get("active") == "backup"
+            return bool(status.get("active") == "backup")
 
         await stage.cluster.wait_for(shown)
         status = stage.cluster.get("cdnissuers", NAMESPACE, "web")["status"]
