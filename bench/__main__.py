@@ -7,6 +7,7 @@ import asyncio
 import time
 from typing import TYPE_CHECKING
 
+import uvloop
 from rich.console import Console
 from rich.table import Table
 
@@ -107,4 +108,5 @@ if __name__ == "__main__":
     parser.add_argument("--finished", type=int, default=10_000)
     parser.add_argument("--pending", type=int, default=1_000)
     given = parser.parse_args()
-    asyncio.run(main(given.requests, given.finished, given.pending))
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(main(given.requests, given.finished, given.pending))
