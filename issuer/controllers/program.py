@@ -82,7 +82,7 @@ class Options:
     identity: str = "cdn-issuer"
     grace: float = 25.0
     allow_insecure_endpoints: bool = False
-    pace: Pace = Pace()
+    pace: Pace = Pace()  # noqa: RUF009 - frozen
 
 
 def utc_now() -> datetime:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from issuer.api.meta import ObjectKey  # noqa: TC001 - a field of a NamedTuple is evaluated
 from issuer.api.request import AUTHORITIES_ANNOTATION
