@@ -108,6 +108,12 @@ async def _run(flags: dict[str, Any]) -> int:
     except KubeError as error:
         _log.error("no Kubernetes API", error=str(error))
         return 1
+    try:
+        await client.reach()
+    except KubeError as error:
+        await client.close()
+        _log.error("no Kubernetes API", url=client.url, error=str(error))
+        return 1
     program = Program(client, metrics, options)
     client.guard = program.may_write
     host, _, port = flags["listen"].rpartition(":")
@@ -123,6 +129,7 @@ async def _run(flags: dict[str, Any]) -> int:
         return 1
     finally:
         await server.stop()
+        await program.transport.aclose()
         await client.close()
     _log.info("stopped")
     return 0

@@ -16,7 +16,9 @@ from issuer.api import request as request_api
 from issuer.api.request import CertificateRequest
 from issuer.authorities import registry
 from issuer.controllers.program import Options, Program
-from issuer.kube.client import KubeClient
+from issuer.kube.access import Access
+from issuer.kube.client import TIMEOUT, KubeClient
+from issuer.kube.errors import UnreachableError
 from issuer.observe.metrics import Metrics
 from issuer.sandbox import objects
 from issuer.sandbox.cdn import MockCDN
@@ -26,8 +28,55 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from types import TracebackType
 
+    import aiohttp
+
 NAMESPACE = "demo"
 TOKEN = "sandbox-token"  # noqa: S105 - the mock's, worth nothing anywhere else
+
+
+class _Line(KubeClient):
+    """A client whose line can be cut, as that of a process that is killed."""
+
+    is_cut = False
+
+    async def _request(self, *args: Any, **kwargs: Any) -> aiohttp.ClientResponse:
+        if self.is_cut:
+            raise UnreachableError("the process was killed", sent=False)
+        return await super()._request(*args, **kwargs)
+
+
+class Replica:
+    """One controller, as one process would run it. Make it inside a running event loop; it starts at once.
+
+    Attributes:
+        program: the controller.
+        metrics: what it counts.
+        running: the task it runs in; a LeaseLostError comes out of it.
+    """
+
+    def __init__(self, api_url: str, options: Options, *, kube_timeout: float = TIMEOUT) -> None:
+        self.metrics = Metrics()
+        self._client = _Line(Access(api_url), timeout=kube_timeout, observer=self.metrics.api_call)
+        self.program = Program(self._client, self.metrics, options)
+        self._client.guard = self.program.may_write
+        self._stop = asyncio.Event()
+        self.running = asyncio.create_task(self._run())
+
+    async def stop(self) -> None:
+        """Stop it as SIGTERM does."""
+        self._stop.set()
+        await self.running
+
+    async def kill(self) -> None:
+        """End it in the middle of whatever it does, as SIGKILL does: nothing is delivered, no Lease released."""
+        self._client.is_cut = True
+        self.running.cancel()
+        await asyncio.gather(self.running, return_exceptions=True)
+        await self.program.transport.aclose()  # a task that is cancelled before its first step cleans up nothing
+
+    async def _run(self) -> None:
+        async with self._client:
+            await self.program.run(self._stop)
 
 
 class Stage:
@@ -37,16 +86,26 @@ class Stage:
         options: of the controller.
         approve: the cluster approves requests at once, as cert-manager's approver would.
         cdn: the provider; one with the zone example.com unless given.
+        controlled: whether a controller is started with it.
+        kube_timeout: seconds that the controller gives a call to the API server.
     """
 
-    def __init__(self, options: Options | None = None, *, approve: bool = True, cdn: MockCDN | None = None) -> None:
+    def __init__(
+        self,
+        options: Options | None = None,
+        *,
+        approve: bool = True,
+        cdn: MockCDN | None = None,
+        controlled: bool = True,
+        kube_timeout: float = TIMEOUT,
+    ) -> None:
         self.options = options or Options(allow_insecure_endpoints=True)
         self.cluster = Cluster(approve=approve)
         self.cdn = cdn or MockCDN(tokens=[TOKEN], rate_limit=None)
         self.api_url = ""
-        self.metrics = Metrics()
-        self._stop = asyncio.Event()
-        self._running: asyncio.Task[None] | None = None
+        self._controlled = controlled
+        self._kube_timeout = kube_timeout
+        self._replica: Replica | None = None
 
     async def __aenter__(self) -> Self:
         self.api_url = await self.cluster.start()
@@ -56,7 +115,8 @@ class Stage:
         await self.apply(objects.namespace(self.options.lease_namespace))
         await self.apply(objects.secret("cloudflare", NAMESPACE, {"token": TOKEN.encode()}))
         await self.apply(objects.ca_secret("backup-ca", NAMESPACE))
-        await self.start_controller()
+        if self._controlled:
+            await self.start_controller()
         return self
 
     async def __aexit__(
@@ -68,35 +128,31 @@ class Stage:
 
     async def start_controller(self) -> None:
         """Start the controller, as a new process would."""
-        self._stop.clear()
-        self.metrics = Metrics()
-        client = KubeClient.for_url(self.api_url, observer=self.metrics.api_call)
-        self.program = Program(client, self.metrics, self.options)
-        client.guard = self.program.may_write
-        self._running = asyncio.create_task(self._control(client, self.program))
+        self._replica = self.replica(self.options)
+        self.program = self._replica.program
 
     async def stop_controller(self) -> None:
         """Stop it as SIGTERM does."""
-        self._stop.set()
-        if self._running is not None:
-            await self._running
-            self._running = None
+        if self._replica is not None:
+            replica, self._replica = self._replica, None
+            await replica.stop()
 
     async def controller_ended(self) -> BaseException | None:
         """Wait until the controller ends by itself; with what error, if any."""
-        assert self._running is not None
-        await asyncio.wait({self._running})
-        error = self._running.exception()
-        self._running = None
-        return error
+        assert self._replica is not None
+        replica, self._replica = self._replica, None
+        await asyncio.wait({replica.running})
+        return replica.running.exception()
 
     async def kill_controller(self) -> None:
         """End it in the middle of whatever it does, as SIGKILL does: nothing is delivered, no Lease released."""
-        if self._running is not None:
-            self._running.cancel()
-            await asyncio.gather(self._running, return_exceptions=True)
-            self._running = None
-            await self.program.transport.aclose()  # a task that is cancelled before its first step cleans up nothing
+        if self._replica is not None:
+            replica, self._replica = self._replica, None
+            await replica.kill()
+
+    def replica(self, options: Options) -> Replica:
+        """A controller on this stage, beside the one that `start_controller` starts; whoever makes it ends it."""
+        return Replica(self.api_url, options, kube_timeout=self._kube_timeout)
 
     async def apply(self, manifest: objects.Manifest) -> None:
         """Create or replace an object."""
@@ -139,7 +195,3 @@ class Stage:
             return wanted <= {name for name, request in self.requests().items() if request.is_finished}
 
         await self.cluster.wait_for(ended, timeout=timeout)
-
-    async def _control(self, client: KubeClient, program: Program) -> None:
-        async with client:
-            await program.run(self._stop)

@@ -22,7 +22,7 @@ from issuer.controllers.book import IssuerBook, IssuerId, is_ours
 from issuer.controllers.delivery import RESOURCE, StatusWriter
 from issuer.controllers.issuers import RESOURCES, IssuerController
 from issuer.controllers.narrator import Narrator
-from issuer.controllers.requests import RequestController, RequestId, StoppingError
+from issuer.controllers.requests import Pace, RequestController, RequestId, StoppingError
 from issuer.controllers.signals import Signals
 from issuer.kube.events import EventRecorder
 from issuer.kube.informer import Informer
@@ -67,6 +67,7 @@ class Options:
         identity: who we are in the Lease, unique.
         grace: seconds that a stop may take.
         allow_insecure_endpoints: authorities may be reached over plain http.
+        pace: seconds between two tries at a request.
     """
 
     namespaces: Sequence[str] = ()
@@ -81,6 +82,7 @@ class Options:
     identity: str = "cdn-issuer"
     grace: float = 25.0
     allow_insecure_endpoints: bool = False
+    pace: Pace = Pace()  # noqa: RUF009 - frozen
 
 
 def utc_now() -> datetime:
@@ -147,6 +149,7 @@ class Program:
             narrator=Narrator(self.events, metrics, utc_now),
             now=utc_now,
             random=chance,
+            pace=options.pace,
         )
         self.issuer_controller = IssuerController(
             client=client,

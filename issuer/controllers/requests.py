@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from issuer.api.meta import ObjectKey  # noqa: TC001 - a field of a NamedTuple is evaluated
 from issuer.api.request import AUTHORITIES_ANNOTATION
@@ -51,12 +51,22 @@ if TYPE_CHECKING:
     from issuer.signing.outcome import Issued
     from issuer.signing.plan import IssuerPlan
 
-FIRST_BACKOFF: Final = 2.0
-MAX_BACKOFF: Final = 60.0
-"""Seconds between two goes at the authorities, doubled from the first to the largest, with jitter."""
-FIRST_WRITE_BACKOFF: Final = 0.1
-MAX_WRITE_BACKOFF: Final = 15.0
-"""Seconds between two tries to write a result."""
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """Seconds between two tries, doubled from the first to the largest, with jitter.
+
+    Attributes:
+        first: between two goes at the authorities.
+        largest: the same.
+        first_write: between two tries to write a result.
+        largest_write: the same.
+    """
+
+    first: float = 2.0
+    largest: float = 60.0
+    first_write: float = 0.1
+    largest_write: float = 15.0
 
 
 class StoppingError(Exception):
@@ -116,6 +126,7 @@ class RequestController:
         narrator: Narrator,
         now: Callable[[], datetime],
         random: random.Random,
+        pace: Pace = Pace(),
     ) -> None:
         self._requests = requests
         self._book = book
@@ -125,6 +136,7 @@ class RequestController:
         self._narrator = narrator
         self._now = now
         self._random = random
+        self._pace = pace
         self._progress: dict[str, Progress] = {}
         self._ended: set[str] = set()
         """UIDs of requests that have ended, until the cache knows it too: a watch is always a little late."""
@@ -196,7 +208,7 @@ class RequestController:
             for progress in waiting:
                 assert progress.verdict is not None
                 await self._write(progress, progress.verdict)
-            await asyncio.sleep(FIRST_WRITE_BACKOFF)
+            await asyncio.sleep(self._pace.first_write)
 
     async def _advance(self, request: CertificateRequest, progress: Progress) -> None:
         entry = self._book.find(issuer_id(request.spec.issuer_ref, request.metadata.namespace))
@@ -254,7 +266,7 @@ class RequestController:
         expires = (request.approved_at or self._now()) + deadline
         if self._now() < expires:
             self._set_timer(request, progress, expires)
-            self._again(request, self._backoff(progress.turns, FIRST_BACKOFF, MAX_BACKOFF))
+            self._again(request, self._pause(progress.turns))
             return
         message = f"not signed by the deadline: an internal error ({type(error).__name__}); see the controller's log"
         progress.verdict = Fail(message=message, event="InternalError")
@@ -264,7 +276,7 @@ class RequestController:
         """Say once why a request waits, and take it up again later."""
         self._set_timer(request, progress, verdict.expires)
         if verdict.retry_in is not None:
-            self._again(request, max(verdict.retry_in, self._backoff(progress.turns, FIRST_BACKOFF, MAX_BACKOFF)))
+            self._again(request, max(verdict.retry_in, self._pause(progress.turns)))
         ready = request.ready
         if progress.why == verdict.why or (progress.why is None and ready and ready.message == verdict.message):
             progress.why = verdict.why
@@ -273,7 +285,7 @@ class RequestController:
             delivery, _ = await self._writer.write(request, verdict)
         except KubeError as error:
             self._narrator.write_failed(request, verdict, error)
-            self._again(request, self._backoff(1, FIRST_BACKOFF, MAX_BACKOFF))
+            self._again(request, self._pause(1))
             return
         if delivery is Delivery.WRITTEN:
             progress.why = verdict.why
@@ -288,7 +300,7 @@ class RequestController:
             progress.writes += 1
             progress.perhaps_written |= _perhaps_applied(error)
             self._narrator.write_failed(request, verdict, error)
-            self._again(request, self._backoff(progress.writes, FIRST_WRITE_BACKOFF, MAX_WRITE_BACKOFF))
+            self._again(request, self._backoff(progress.writes, self._pace.first_write, self._pace.largest_write))
             return
         if delivery is Delivery.WRITTEN:
             self._narrator.finished(request, verdict)
@@ -306,6 +318,10 @@ class RequestController:
 
     def _again(self, request: CertificateRequest, delay: float) -> None:
         self._queue.add_after(_id(request), delay, lane=_lane(request), priority=Priority.RETRY)
+
+    def _pause(self, tries: int) -> float:
+        """Seconds until the next go at the authorities."""
+        return self._backoff(tries, self._pace.first, self._pace.largest)
 
     def _backoff(self, tries: int, first: float, largest: float) -> float:
         """Seconds, doubled with each try, between half and all of it by chance."""

@@ -97,6 +97,18 @@ class KubeClient:
         """The address of the API server."""
         return self._access.url
 
+    async def reach(self) -> None:
+        """See whether there is an API server at all; one that refuses to talk to us is one.
+
+        Raises:
+            UnreachableError: nothing answers.
+        """
+        try:
+            async with self._open("GET", self._url("/version", None), patience=self._timeout):
+                pass
+        except ApiError:
+            pass
+
     async def get(self, resource: Resource, namespace: str, name: str) -> bytes:
         """Read one object. Raises KubeErrors, as all calls here do."""
         return await self._call("get", "GET", resource, namespace, _named(name))

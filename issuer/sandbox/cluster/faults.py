@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-FaultKind = Literal["conflict", "gone", "throttle", "error", "hang", "cut", "latency"]
+FaultKind = Literal["conflict", "race", "gone", "throttle", "error", "hang", "cut", "latency"]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -13,8 +13,9 @@ class Fault:
     """One fault.
 
     Attributes:
-        kind: `conflict` 409, `gone` 410, `throttle` 429, `error` a page of HTML with `status`, `hang` no answer, `cut`
-            the connection is closed, `latency` only late.
+        kind: `conflict` 409, `race` somebody else writes to the object just before, so that a write of an older version
+            gets a real 409, `gone` 410, `throttle` 429, `error` an error with `status`, `hang` no answer, `cut` the
+            connection is closed, `latency` only late.
         method: HTTP method it is limited to; empty: all.
         path_contains: part of the path it is limited to.
         count: calls that are hit before it is over; None: all, until it is removed.

@@ -113,6 +113,8 @@ class Server:
                 await asyncio.sleep(fault.seconds)
             case "conflict":
                 raise StatusError(409, "Conflict", "the object has been modified (a fault)")
+            case "race":
+                self._touch(self._kinds.target(request.path), fault.hits)
             case "gone":
                 raise errors.expired("too old resource version (a fault)")
             case "throttle":
@@ -127,6 +129,13 @@ class Server:
                 if request.transport is not None:
                     request.transport.abort()
                 raise ConnectionResetError
+
+    def _touch(self, target: Target, number: int) -> None:
+        """Write an annotation to an object, as somebody else would."""
+        obj = self._store.get(target.kind, target.key).obj
+        metadata = {**obj["metadata"], "resourceVersion": ""}
+        metadata["annotations"] = {**(metadata.get("annotations") or {}), "sandbox/touched": str(number)}
+        self._store.update(target.kind, target.key, {**obj, "metadata": metadata}, status=False)
 
     async def _answer(self, request: web.BaseRequest, body: bytes) -> web.StreamResponse:
         path, query = request.path, request.query

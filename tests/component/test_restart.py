@@ -1,0 +1,243 @@
+"""What a controller leaves behind when it ends in the middle, and what the next one makes of it.
+
+The memory of a killed process is gone, and with it the only word of a certificate that the provider may have signed.
+The next process has to find it there. Each test kills, stops or confuses the whole controller at the worst moment.
+"""
+
+from __future__ import annotations
+
+from base64 import b64decode
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from issuer.api.request import signer_of
+from issuer.cli.stage import NAMESPACE, Stage
+from issuer.sandbox import objects
+from issuer.sandbox.cluster import Fault
+from tests.component.rig import (
+    LIST,
+    POST,
+    REVOKE,
+    add_issuer,
+    holder,
+    live,
+    options,
+    request,
+    status_writes,
+    until,
+    version,
+)
+
+STATUS = "/certificaterequests/one/status"
+
+
+async def approve(stage: Stage, name: str, ago: timedelta) -> None:
+    """Approve a request as if an approver had done so some time ago."""
+    approved = {
+        "type": "Approved",
+        "status": "True",
+        "reason": "Test",
+        "message": "approved by the test",
+        "lastTransitionTime": (datetime.now(UTC) - ago).strftime("%Y-%m-%dT%H:%M:%SZ"),
+    }
+    await stage.cluster.set_status("certificaterequests", NAMESPACE, name, {"conditions": [approved]})
+
+
+async def test_a_certificate_signed_before_the_kill_is_adopted_by_the_next_controller() -> None:
+    async with Stage(options()) as stage:
+        await add_issuer(stage)
+        hanging = stage.cluster.faults.add(Fault(kind="hang", method="PATCH", path_contains=STATUS))
+        csr = await stage.ask("one", "web")
+        await until(lambda: hanging.hits > 0)
+        (signed,) = live(stage, csr)
+        await stage.kill_controller()
+        stage.cluster.faults.clear()
+        assert not request(stage, "one").is_finished
+        assert holder(stage), "a killed controller releases no Lease"
+
+        await stage.start_controller()
+        await stage.finished(["one"])
+        assert signer_of(request(stage, "one")) == "edge"
+        assert live(stage, csr) == (signed,)
+        assert stage.cdn.calls[POST] == 1
+        await stage.program.engine.sweep()
+        assert stage.cdn.calls[REVOKE] == 0
+
+
+async def test_a_write_that_was_applied_before_the_kill_is_not_made_again() -> None:
+    async with Stage(options()) as stage:
+        await add_issuer(stage)
+        stage.cluster.faults.add(Fault(kind="hang", method="PATCH", path_contains=STATUS, after=True))
+        csr = await stage.ask("one", "web")
+        await stage.finished(["one"])
+        await stage.kill_controller()
+        stage.cluster.faults.clear()
+        ended = version(stage, "one")
+
+        await stage.start_controller()
+        await stage.ask("two", "web")
+        await stage.finished(["two"])
+        assert version(stage, "one") == ended
+        assert len(live(stage, csr)) == 1
+        assert stage.cdn.calls[POST] == 2
+
+
+@pytest.mark.parametrize("signed", [False, True], ids=["unsigned", "signed"])
+async def test_a_controller_killed_while_the_provider_hangs_leaves_one_certificate_in_the_end(*, signed: bool) -> None:
+    async with Stage(options()) as stage:
+        await add_issuer(stage)
+        kind = "hang-after" if signed else "hang"
+        stage.cdn.faults.set(kind, methods=["POST"], paths=["/certificates"], count=1)
+        csr = await stage.ask("one", "web")
+        await stage.cdn.until(lambda: stage.cdn.hanging > 0)
+        await stage.kill_controller()
+
+        await stage.start_controller()
+        await stage.finished(["one"])
+        assert signer_of(request(stage, "one")) == "edge"
+        assert len(live(stage, csr)) == 1
+        assert stage.cdn.calls[LIST] > 0, "the next controller looks before it asks for a certificate"
+        assert stage.cdn.calls[POST] == (1 if signed else 2)
+        assert len(stage.cdn.certificates) == 1
+
+
+async def test_a_request_that_was_pending_at_the_kill_is_taken_up_by_the_next_controller() -> None:
+    async with Stage(options()) as stage:
+        await add_issuer(stage)
+        stage.cdn.faults.set("status", status=503)
+        csr = await stage.ask("one", "web")
+        await stage.cluster.wait_for(lambda: request(stage, "one").ready is not None)
+        await stage.kill_controller()
+        assert not request(stage, "one").is_finished
+        stage.cdn.faults.clear()
+
+        await stage.start_controller()
+        await stage.finished(["one"])
+        assert signer_of(request(stage, "one")) == "edge"
+        assert len(live(stage, csr)) == 1
+
+
+async def test_a_request_whose_deadline_passed_while_nobody_ran_gets_one_attempt_and_then_ends() -> None:
+    async with Stage(options(), approve=False, controlled=False) as stage:
+        await add_issuer(stage, deadline="60s")
+        stage.cdn.faults.set("status", status=503)
+        await stage.ask("one", "web")
+        await approve(stage, "one", timedelta(hours=1))
+
+        await stage.start_controller()
+        await stage.finished(["one"])
+        ended = request(stage, "one")
+        assert ended.ready is not None
+        assert (ended.ready.status, ended.ready.reason) == ("False", "Failed")
+        assert ended.status.failure_time is not None
+        assert "deadline" in ended.ready.message
+        assert stage.cdn.calls[POST] <= 1
+        assert stage.cdn.calls[POST] + stage.cdn.calls[LIST] + stage.cdn.calls["GET /zones"] >= 1
+
+
+async def test_a_request_whose_deadline_passed_while_nobody_ran_is_signed_if_the_one_attempt_succeeds() -> None:
+    async with Stage(options(), approve=False, controlled=False) as stage:
+        await add_issuer(stage, deadline="60s")
+        csr = await stage.ask("one", "web")
+        await approve(stage, "one", timedelta(hours=1))
+
+        await stage.start_controller()
+        await stage.finished(["one"])
+        assert signer_of(request(stage, "one")) == "edge"
+        assert stage.cdn.calls[POST] == 1
+        assert len(live(stage, csr)) == 1
+
+
+async def test_a_clean_stop_delivers_what_is_in_flight_and_releases_the_lease() -> None:
+    async with Stage(options()) as stage:
+        await add_issuer(stage)
+        stage.cdn.faults.set("slow", seconds=1, methods=["POST"], paths=["/certificates"])
+        names = [f"flying-{number}" for number in range(5)]
+        csrs = [await stage.ask(name, "web") for name in names]
+        await stage.cdn.until(lambda: stage.cdn.calls[POST] == len(names))
+        assert not any(found.is_finished for found in stage.requests().values())
+
+        await stage.stop_controller()
+        assert all(signer_of(request(stage, name)) == "edge" for name in names)
+        assert all(len(live(stage, csr)) == 1 for csr in csrs)
+        assert stage.cdn.calls[POST] == len(names)
+        assert holder(stage) == ""
+
+
+async def test_a_clean_stop_repeats_the_write_that_is_refused() -> None:
+    async with Stage(options()) as stage:
+        await add_issuer(stage)
+        stage.cdn.faults.set("slow", seconds=0.5, methods=["POST"], paths=["/certificates"])
+        refused = stage.cluster.faults.add(Fault(kind="error", method="PATCH", path_contains=STATUS, count=10))
+        await stage.ask("one", "web")
+        await stage.cdn.until(lambda: stage.cdn.calls[POST] == 1)
+
+        await stage.stop_controller()
+        assert refused.hits == 10
+        assert signer_of(request(stage, "one")) == "edge"
+        assert stage.cdn.calls[POST] == 1
+
+
+async def test_a_clean_stop_sends_nothing_new_to_the_provider() -> None:
+    async with Stage(options()) as stage:
+        await add_issuer(stage)
+        stage.cdn.faults.set("slow", seconds=1, methods=["POST"], paths=["/certificates"])
+        await stage.ask("one", "web")
+        await stage.cdn.until(lambda: stage.cdn.calls[POST] == 1)
+        stopping = stage.stop_controller()
+        await stage.ask("late", "web")
+        await stopping
+        assert request(stage, "one").is_finished
+        assert stage.cdn.calls[POST] <= 2
+        assert request(stage, "late").is_finished == (stage.cdn.calls[POST] == 2)
+
+        await stage.start_controller()
+        await stage.finished(["late"])
+        assert stage.cdn.calls[POST] == 2
+        assert stage.cdn.ledger.duplicates() == 0
+
+
+async def test_a_namesake_made_while_the_first_was_being_signed_gets_a_certificate_of_its_own() -> None:
+    async with Stage(options(leader_election=False)) as stage:
+        await add_issuer(stage)
+        stage.cdn.faults.set("slow", seconds=0.7, methods=["POST"], paths=["/certificates"], count=1)
+        first = await stage.ask("one", "web")
+        await stage.cdn.until(lambda: stage.cdn.calls[POST] == 1)
+        await stage.cluster.delete("certificaterequests", NAMESPACE, "one")
+        second = await stage.ask("one", "web")
+
+        await stage.finished(["one"])
+        await stage.cdn.until(lambda: len(stage.cdn.certificates) == 2)
+        assert len(live(stage, second)) == 1
+        await swept(stage)
+        assert live(stage, first) == (), "nobody received the first one's certificate"
+        assert len(live(stage, second)) == 1
+        assert stage.cdn.calls[POST] == 3, "the first, its namesake, and the bystander of the sweep"
+        assert status_writes(stage, "one").count(200) == 1
+
+
+async def test_a_namesake_with_the_same_key_keeps_the_certificate_that_it_received() -> None:
+    async with Stage(options(leader_election=False)) as stage:
+        await add_issuer(stage)
+        csr = objects.signing_request(["one.example.com"])
+        wanted = objects.certificate_request("one", csr, namespace=NAMESPACE, issuer="web")
+        stage.cdn.faults.set("slow", seconds=0.7, methods=["POST"], paths=["/certificates"], count=1)
+        await stage.apply(wanted)
+        await stage.cdn.until(lambda: stage.cdn.calls[POST] == 1)
+        await stage.cluster.delete("certificaterequests", NAMESPACE, "one")
+        await stage.apply(wanted)
+
+        await stage.finished(["one"])
+        await stage.cdn.until(lambda: len(stage.cdn.certificates) == stage.cdn.calls[POST])
+        await swept(stage)
+        (left,) = live(stage, csr)
+        delivered = stage.cluster.get("certificaterequests", NAMESPACE, "one")["status"]["certificate"]
+        assert b64decode(delivered).decode().startswith(left.certificate)
+
+
+async def swept(stage: Stage) -> None:
+    """Let what is under way end, and look for certificates that nobody received."""
+    await stage.ask("bystander", "web")
+    await stage.finished(["bystander"])
+    await stage.program.engine.sweep()

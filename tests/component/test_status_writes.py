@@ -1,0 +1,149 @@
+"""Only the write is repeated, never the signature.
+
+A certificate that was paid for with a call to the provider must reach its request, however often the API server refuses
+to take it, and one that may have reached it must never be revoked. Each test runs the whole controller over HTTP.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from issuer.api.request import signer_of
+from issuer.cli.stage import NAMESPACE, Stage
+from issuer.sandbox.cluster import Fault
+from tests.component.rig import POST, REVOKE, add_issuer, live, options, request, status_writes, until, version
+
+STATUS = "/certificaterequests/one/status"
+THE_REQUEST = "/certificaterequests/one"
+"""Writes of its status and reads of it alone; a list names no object."""
+
+
+def stage(*, kube_timeout: float = 10.0) -> Stage:
+    return Stage(options(leader_election=False), kube_timeout=kube_timeout)
+
+
+async def set_up(stage: Stage) -> None:
+    """An issuer, and a controller that leads already: what it finds when it starts to, it holds for suspect."""
+    await add_issuer(stage)
+    await until(lambda: stage.program.is_leading)
+
+
+async def assert_nothing_follows(stage: Stage, name: str) -> None:
+    """Poke the controller after the end of a request, stop it cleanly, and see that it wrote nothing more."""
+    ended, writes = version(stage, name), status_writes(stage, name).count(200)
+    await stage.ask("afterwards", "web")
+    await stage.finished(["afterwards"])
+    await stage.stop_controller()
+    assert version(stage, name) == ended
+    assert status_writes(stage, name).count(200) == writes
+
+
+async def assert_signed_once_and_delivered(stage: Stage, csr: bytes) -> None:
+    assert stage.cdn.calls[POST] == 1
+    assert stage.cdn.ledger.duplicates() == 0
+    assert len(live(stage, csr)) == 1
+    assert signer_of(request(stage, "one")) == "edge"
+    await assert_nothing_follows(stage, "one")
+    assert stage.cdn.calls[REVOKE] == 0
+
+
+@pytest.mark.parametrize("times", [1, 10, 100])
+@pytest.mark.parametrize("kind", ["race", "error"])
+async def test_a_write_that_is_refused_is_repeated_until_it_is_taken(kind: str, times: int) -> None:
+    async with stage() as played:
+        await set_up(played)
+        fault = played.cluster.faults.add(Fault(kind=kind, method="PATCH", path_contains=STATUS, count=times))  # type: ignore[arg-type]
+        csr = await played.ask("one", "web")
+        await played.finished(["one"])
+        assert fault.hits == times
+        refusal = 409 if kind == "race" else 500
+        *refused, taken = status_writes(played, "one")
+        assert set(refused) == {refusal}
+        assert len(refused) >= times
+        assert taken == 200
+        await assert_signed_once_and_delivered(played, csr)
+
+
+@pytest.mark.parametrize("times", [1, 10, 100])
+async def test_a_write_that_hangs_is_given_up_and_repeated(times: int) -> None:
+    async with stage(kube_timeout=0.1) as played:
+        await set_up(played)
+        fault = played.cluster.faults.add(Fault(kind="hang", method="PATCH", path_contains=STATUS, count=times))
+        csr = await played.ask("one", "web")
+        await played.finished(["one"])
+        assert fault.hits == times
+        await assert_signed_once_and_delivered(played, csr)
+
+
+@pytest.mark.parametrize("times", [1, 10, 100])
+@pytest.mark.parametrize("kind", ["error", "cut"])
+async def test_a_write_whose_answer_is_lost_is_recognised_as_done(kind: str, times: int) -> None:
+    async with stage() as played:
+        await set_up(played)
+        lost = Fault(kind=kind, path_contains=THE_REQUEST, count=times, after=True)  # type: ignore[arg-type]
+        played.cluster.faults.add(lost)
+        csr = await played.ask("one", "web")
+        await played.finished(["one"])
+        await until(lambda: lost.hits == times)
+        await until(lambda: played.program.engine.orphans == 0)
+        assert status_writes(played, "one").count(200) <= 1, "the first write was applied, so no other may be"
+        await assert_signed_once_and_delivered(played, csr)
+
+
+async def test_the_label_that_somebody_else_wrote_meanwhile_survives_our_write() -> None:
+    async with stage() as played:
+        await set_up(played)
+        played.cluster.faults.add(Fault(kind="race", method="PATCH", path_contains=STATUS, count=3))
+        await played.ask("one", "web")
+        await played.finished(["one"])
+        annotations = played.cluster.get("certificaterequests", NAMESPACE, "one")["metadata"]["annotations"]
+        assert annotations["sandbox/touched"] == "3"
+
+
+@pytest.mark.parametrize("kind", ["error", "cut"])
+async def test_a_delivered_certificate_is_not_revoked_though_the_answer_was_lost_and_the_request_deleted(
+    kind: str,
+) -> None:
+    async with stage() as played:
+        await set_up(played)
+        played.cluster.faults.add(Fault(kind=kind, path_contains=THE_REQUEST, after=True))  # type: ignore[arg-type]
+        csr = await played.ask("one", "web")
+        await played.finished(["one"])
+        await played.cluster.delete("certificaterequests", NAMESPACE, "one")
+        played.cluster.faults.clear()
+        await until(lambda: 404 in status_writes(played, "one"))
+        await until(lambda: played.program.engine.orphans == 0)
+        await played.program.engine.sweep()
+        assert len(live(played, csr)) == 1
+        assert played.cdn.calls[REVOKE] == 0
+        assert played.cdn.calls[POST] == 1
+
+
+async def test_a_certificate_that_certainly_nobody_received_is_revoked() -> None:
+    async with stage() as played:
+        await set_up(played)
+        refused = Fault(kind="throttle", method="PATCH", path_contains=STATUS)
+        played.cluster.faults.add(refused)
+        csr = await played.ask("one", "web")
+        await until(lambda: refused.hits > 0)
+        await played.cluster.delete("certificaterequests", NAMESPACE, "one")
+        played.cluster.faults.clear()
+        await until(lambda: 404 in status_writes(played, "one"))
+        await played.ask("other", "web")
+        await played.finished(["other"])
+        await played.program.engine.sweep()
+        assert live(played, csr) == ()
+        assert played.cdn.calls[REVOKE] == 1
+
+
+async def test_a_refused_failure_is_written_as_often_as_it_takes_too() -> None:
+    async with stage() as played:
+        await set_up(played)
+        played.cluster.faults.add(Fault(kind="race", method="PATCH", path_contains=STATUS, count=10))
+        await played.ask("one", "web", "www.elsewhere.org")
+        await played.finished(["one"])
+        ready = request(played, "one").ready
+        assert ready is not None
+        assert ready.reason == "Failed"
+        assert played.cdn.calls[POST] <= 1
+        await assert_nothing_follows(played, "one")
