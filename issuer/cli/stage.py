@@ -130,6 +130,7 @@ class Stage:
         """Start the controller, as a new process would."""
         self._replica = self.replica(self.options)
         self.program = self._replica.program
+        self.metrics = self._replica.metrics
 
     async def stop_controller(self) -> None:
         """Stop it as SIGTERM does."""

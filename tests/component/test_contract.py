@@ -150,7 +150,7 @@ async def test_nothing_is_written_to_a_finished_request() -> None:
         await stage.ask("www", "web")
         await ended(stage, "www")
         written = writes_to(stage, "www")
-        await stage.kill_controller()
+        await stage.stop_controller()
         await stage.start_controller()
         await stage.apply(objects.issuer("web", [stage.backup()], namespace=NAMESPACE))
         await stage.ask("later", "web")

@@ -43,7 +43,7 @@ async def test_after_a_compaction_everything_is_listed_anew_and_nothing_is_signe
 
 async def test_a_list_that_is_refused_throttled_and_broken_is_asked_for_again() -> None:
     async with Stage() as stage:
-        await stage.kill_controller()
+        await stage.stop_controller()
         for kind in ("error", "throttle", "cut", "gone"):
             stage.cluster.faults.add(
                 Fault(kind=kind, method="GET", path_contains="certificaterequests", count=1, seconds=0)
@@ -56,7 +56,7 @@ async def test_a_list_that_is_refused_throttled_and_broken_is_asked_for_again() 
 
 async def test_a_field_selector_that_the_server_does_not_know_is_done_without() -> None:
     async with Stage() as stage:
-        await stage.kill_controller()
+        await stage.stop_controller()
         refusal = Fault(kind="error", status=400, method="GET", path_contains="fieldSelector")
         stage.cluster.faults.add(refusal)
         await stage.start_controller()
@@ -72,7 +72,7 @@ async def test_a_field_selector_that_the_server_does_not_know_is_done_without() 
 
 async def test_the_controller_waits_for_crds_that_are_installed_later() -> None:
     async with Stage() as stage:
-        await stage.kill_controller()
+        await stage.stop_controller()
         definitions = crd.definitions(registry.configs())
         for definition in definitions:
             await stage.cluster.delete("customresourcedefinitions", "", definition["metadata"]["name"])
