@@ -217,6 +217,26 @@ async def test_a_namesake_made_while_the_first_was_being_signed_gets_a_certifica
         assert status_writes(stage, "one").count(200) == 1
 
 
+async def test_a_result_is_not_written_to_a_namesake_that_still_waits_for_its_own() -> None:
+    async with Stage(options(leader_election=False)) as stage:
+        await add_issuer(stage)
+        await until(lambda: stage.program.is_leading)
+        stage.cdn.faults.set("slow", seconds=0.3, methods=["POST"], paths=["/certificates"], count=1)
+        first = await stage.ask("one", "web")
+        await stage.cdn.until(lambda: stage.cdn.calls[POST] == 1)
+        stage.cdn.faults.set("slow", seconds=1.5, methods=["POST"], paths=["/certificates"], count=1)
+        await stage.cluster.delete("certificaterequests", NAMESPACE, "one")
+        second = await stage.ask("one", "web")
+        await stage.cdn.until(lambda: len(live(stage, first)) == 1)
+
+        await stage.finished(["one"])
+        (own,) = live(stage, second)
+        delivered = stage.cluster.get("certificaterequests", NAMESPACE, "one")["status"]["certificate"]
+        assert b64decode(delivered).decode().startswith(own.certificate)
+        await swept(stage)
+        assert live(stage, first) == ()
+
+
 async def test_a_namesake_with_the_same_key_keeps_the_certificate_that_it_received() -> None:
     async with Stage(options(leader_election=False)) as stage:
         await add_issuer(stage)
