@@ -137,6 +137,27 @@ async def test_a_certificate_that_certainly_nobody_received_is_revoked() -> None
         assert played.cdn.calls[REVOKE] == 1
 
 
+async def test_a_result_does_not_overwrite_the_end_that_somebody_else_wrote_meanwhile() -> None:
+    async with stage() as played:
+        await set_up(played)
+        refused = played.cluster.faults.add(Fault(kind="throttle", method="PATCH", path_contains=STATUS, seconds=0))
+        csr = await played.ask("one", "web")
+        await until(lambda: refused.hits > 0)
+        status = played.cluster.get("certificaterequests", NAMESPACE, "one")["status"]
+        failed = {"type": "Ready", "status": "False", "reason": "Failed", "message": "ended by hand"}
+        await played.cluster.set_status(
+            "certificaterequests", NAMESPACE, "one", {"conditions": [*status["conditions"], failed]}
+        )
+        ended = version(played, "one")
+        played.cluster.faults.clear()
+        await until(lambda: 409 in status_writes(played, "one"))
+        await played.ask("other", "web")
+        await played.finished(["other"])
+        await played.program.engine.sweep()
+        assert version(played, "one") == ended
+        assert live(played, csr) == (), "nobody received it"
+
+
 async def test_a_refused_failure_is_written_as_often_as_it_takes_too() -> None:
     async with stage() as played:
         await set_up(played)
