@@ -146,6 +146,7 @@ async def test_a_leader_cut_off_from_the_api_server_with_a_result_in_hand_leaves
         await until(lambda: len(live(stage, csr)) == 1)
         await give_away(stage, "thief", 3)
         await until(first.running.done)
+        assert isinstance(first.running.exception(), LeaseLostError)
         stage.cluster.faults.clear()
         await stage.finished(["one"])
         assert second.program.is_leading
