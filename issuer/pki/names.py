@@ -115,8 +115,6 @@ def dns_problem(name: str) -> str | None:
         return "ends with a dot"
     if "*" in name.removeprefix("*."):
         return "has a * that is not its whole first label"
-    if name == "*.":
-        return "is a wildcard of nothing"
     if not all(_LABEL.fullmatch(label) for label in labels):
         return "has a label that is empty, longer than 63 characters, or not of letters, digits and inner hyphens"
     if labels[-1].isdigit():
