@@ -139,7 +139,7 @@ class Program:
             wake=lambda: self.request_controller.wake(),  # noqa: PLW0108 - made below
             look_again=lambda: self.issuer_controller.look_again(),  # noqa: PLW0108
         )
-        self.engine = FailoverEngine(now=utc_now, random=chance, guard=self._may_call, observer=signals)
+        self.engine = FailoverEngine(now=utc_now, random=chance, guard=self.may_call, observer=signals)
         self.request_controller = RequestController(
             requests=self.requests,
             book=self.book,
@@ -254,7 +254,7 @@ class Program:
                 await self.request_controller.flush()
         await self.events.drain(EVENT_GRACE)
 
-    def _may_call(self) -> None:
+    def may_call(self) -> None:
         """Asked before each call to an authority.
 
         Raises:

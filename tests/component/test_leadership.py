@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
+
+import pytest
 
 from issuer.api.request import signer_of
 from issuer.cli.stage import Stage
@@ -99,3 +102,16 @@ async def test_a_leader_that_cannot_reach_the_api_server_stops_before_its_lease_
         stage.cluster.faults.add(Fault(kind="hang", path_contains="/leases/"))
         assert isinstance(await stage.controller_ended(), LeaseLostError)
         assert not stage.program.is_leading
+
+
+async def test_a_leader_that_was_stopped_past_its_lease_may_neither_call_nor_write_when_it_goes_on() -> None:
+    async with Stage(SHORT) as stage:
+        await stage.cluster.wait_for(lambda: stage.program.is_leading)
+        elector, program = stage.program.elector, stage.program
+        program.may_write()
+        program.may_call()
+        elector._monotonic = lambda: time.monotonic() + SHORT.lease_duration  # as after SIGSTOP and SIGCONT
+        for guard in (program.may_write, program.may_call):
+            with pytest.raises(LeaseLostError):
+                guard()
+        await stage.controller_ended()
