@@ -11,7 +11,7 @@ call in one and cancels it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -57,12 +57,14 @@ class Signed:
         handle: the provider's id of the certificate, for `revoke`; empty where there is no such record.
         promised: how long the authority set out to let it live. A certificate that lives shorter than this (or than
             what was asked for, whichever is less) is refused.
+        trace_id: of the answer, as in `AuthorityError`.
     """
 
     chain: bytes
     ca: bytes = b""
     handle: str = ""
     promised: timedelta
+    trace_id: str | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,6 +93,7 @@ class OriginSession:
             chain=certificate.encode("utf-8", "replace"),
             handle=handle if isinstance(handle, str) else "",
             promised=cloudflare_order.promised(order, wanted.validity),
+            trace_id=reply.trace_id,
         )
 
     async def find(self, order: SigningOrder, timeouts: CallTimeouts) -> tuple[Signed, ...]:

@@ -51,7 +51,9 @@ class AuthorityError(Exception):
         """The name of the class, as `spec.failover.on` uses it and, in lower case, the metrics."""
         return type(self).__name__
 
-    def __str__(self) -> str:
+    @property
+    def told(self) -> str:
+        """The message with what a provider's support asks for, without the authority's name."""
         details = [
             text
             for text in (
@@ -61,7 +63,10 @@ class AuthorityError(Exception):
             )
             if text
         ]
-        return f"{self.authority}: {self.message}" + (f" ({', '.join(details)})" if details else "")
+        return self.message + (f" ({', '.join(details)})" if details else "")
+
+    def __str__(self) -> str:
+        return f"{self.authority}: {self.told}"
 
 
 class Unavailable(AuthorityError):  # noqa: N818 - the field's own word for it, as in httpx and grpc

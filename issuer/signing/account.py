@@ -34,6 +34,8 @@ PAUSE: Final = 1.0
 """Seconds without calls after a rate limit that names no time; doubled with each one in a row..."""
 MAX_PAUSE: Final = 60.0
 """...up to this."""
+_TICK: Final = 0.001
+"""Seconds; a rate limit that lasts less than this is over, because timers of the event loop are no more exact."""
 _PROBE_GUESS: Final = 5.0
 """Seconds until it is worth looking again while somebody else's probe is under way; its success wakes us sooner."""
 
@@ -145,11 +147,10 @@ class Account:
             patience: seconds for which a rate limit may be waited out.
         """
         if not self.breaker.permits:
-            last = f"; the last: {self.last_error.message}" if self.last_error else ""
             when = self.until(self.breaker.open_until)
             probing = self.breaker.state is BreakerState.HALF_OPEN
             hope = "one request is trying it now" if probing else f"it is tried again at {when}"
-            return Unavailable(name, f"not asked after {self.failures}, {hope}{last}")
+            return Unavailable(name, f"not asked after {self.failures}, {hope}{self.last_failure_told}")
         return self.reluctance(name, patience=patience)
 
     def reluctance(self, name: str, *, patience: float = 0.0) -> AuthorityError | None:
@@ -163,10 +164,16 @@ class Account:
                 code=refusal.code,
                 trace_id=refusal.trace_id,
             )
-        left = self.limited_until - self._clock()
-        if left > patience:
+        left = self.limited_for
+        if left > max(0.0, patience):
             return RateLimited(name, f"it wants no calls until {self.until(self.limited_until)}", retry_after=left)
         return None
+
+    @property
+    def limited_for(self) -> float:
+        """Seconds until it wants calls again; 0 if it does now."""
+        left = self.limited_until - self._clock()
+        return left if left >= _TICK else 0.0
 
     @property
     def failures(self) -> str:
@@ -175,10 +182,15 @@ class Account:
         return "1 failure" if count == 1 else f"{count} failures in a row"
 
     @property
+    def last_failure_told(self) -> str:
+        """The end of a message that tells the last error; empty if it has not failed since it last signed."""
+        return f"; the last: {self.last_error.told}" if self.breaker.failures and self.last_error else ""
+
+    @property
     def free_in(self) -> float:
         """Seconds until it may be asked again, as far as is known now; 0 if it may be."""
         now = self._clock()
-        blocks = [self.limited_until - now]
+        blocks = [self.limited_for]
         if self.refusal:
             blocks.append(self.refused_until - now)
         if self.breaker.state is BreakerState.HALF_OPEN:

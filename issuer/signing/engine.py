@@ -143,7 +143,7 @@ class FailoverEngine:
             seat.error = error
             return
         account = self._seats.take(seat, session.account)
-        if not account.breaker.closed or account.limited_until > _loop_time():
+        if not account.breaker.closed or account.limited_for:
             return
         try:
             slot = await account.limits.acquire(_loop_time() + CHECK_PATIENCE)

@@ -78,7 +78,8 @@ class Entrance:
             failure = obstacle or Unavailable(self._name, "it went down and came back meanwhile")
             raise NotAdmittedError(failure, asked=True)
         if self._budget.left < LEAST:
-            raise NotAdmittedError(Unavailable(self._name, "no time left for it before the deadline"), asked=False)
+            message = f"no time left for it before the deadline{account.last_failure_told}"
+            raise NotAdmittedError(Unavailable(self._name, message), asked=False)
 
     async def _unobstructed(self, account: Account) -> None:
         """Wait for the end of a rate limit if the turn is long enough; nobody waits with a probe."""
@@ -87,11 +88,10 @@ class Entrance:
             obstacle = account.obstacle(self._name, patience=self._budget.left - LEAST if patient else 0.0)
             if obstacle:
                 raise NotAdmittedError(obstacle, asked=True)
-            limited = account.limited_until - self._clock()
-            if limited <= 0:
+            if not account.limited_for:
                 return
             self._budget.start()
-            await account.pause(limited)
+            await account.pause(account.limited_for)
 
     async def _slot(self, account: Account, admission: Admission) -> Slot | None:
         """A token and a place in flight; None if we were sent away, so look at the account again."""

@@ -47,7 +47,7 @@ def assess(seat: Seat, *, now: datetime, loop_time: float) -> AuthorityHealth:
     name, account = seat.planned.name, seat.account
     last_success = account.last_success if account else None
     last_failure = account.last_failure if account else None
-    state, message = _judge(seat, account, now, loop_time)
+    state, message = _judge(seat, account, now)
     open_until = None
     if state == "Open" and account:
         open_until = now + timedelta(seconds=max(0.0, account.breaker.open_until - loop_time))
@@ -66,7 +66,7 @@ def _told(error: AuthorityError) -> str:
     return f"{error.message} (HTTP {error.status})" if error.status else error.message
 
 
-def _judge(seat: Seat, account: Account | None, now: datetime, loop_time: float) -> tuple[State, str]:
+def _judge(seat: Seat, account: Account | None, now: datetime) -> tuple[State, str]:
     if isinstance(seat.error, Unauthorized):
         return "Unauthorized", seat.error.message
     if account is None:
@@ -76,7 +76,7 @@ def _judge(seat: Seat, account: Account | None, now: datetime, loop_time: float)
         return "Unauthorized", account.refusal.message
     if account.breaker.state is not BreakerState.CLOSED:
         return "Open", f"{account.failures}; the last: {last}"
-    if account.limited_until > loop_time:
+    if account.limited_for:
         return "Degraded", f"it wants no calls until {account.until(account.limited_until)}"
     if seat.error:
         return "Degraded", seat.error.message

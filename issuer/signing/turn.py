@@ -112,7 +112,7 @@ class Turn:
             retry,
             attempts=1 if self._terms.single_attempt else retry.attempts,
             budget=self._budget,
-            asked=lambda: max(0.0, self._account.limited_until - self._desk.clock()),
+            asked=lambda: self._account.limited_for,
             again=self._worth_another,
             sleep=self._pause,
             random=self._desk.random,
@@ -282,7 +282,9 @@ class Turn:
             verified = self._check(signed)
         except WrongCertificateError as error:
             self._made(signed.handle, "")
-            raise WrongCertificate(self._planned.name, f"wrong certificate: {error}") from None
+            raise WrongCertificate(
+                self._planned.name, f"wrong certificate: {error}", trace_id=signed.trace_id
+            ) from None
         if signed.handle:
             self._made(signed.handle, verified.fingerprint)
             self._desk.orphans.claim(self._order.uid, verified.fingerprint)

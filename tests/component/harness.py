@@ -5,11 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from issuer.cli.stage import NAMESPACE, Stage
+from issuer.controllers.program import Options
+from issuer.controllers.requests import Pace
 from issuer.pki.csr import parse_pem
 from issuer.sandbox import objects
 
 if TYPE_CHECKING:
     from issuer.api.request import CertificateRequest
+
+AUTHORITY = "cdn-issuer.io/Authority"
 
 QUICK: dict[str, Any] = {
     "timeouts": {"connect": "300ms", "read": "400ms", "attempt": "400ms", "turn": "2s"},
@@ -18,6 +22,9 @@ QUICK: dict[str, Any] = {
     "limits": {"requestsPerSecond": 500, "burst": 100, "inFlight": 50},
 }
 """An authority that gives up soon and is asked again soon."""
+
+BRISK = Options(allow_insecure_endpoints=True, pace=Pace(first=0.05, largest=0.2, first_write=0.02, largest_write=0.1))
+"""A controller that takes pending requests up again soon."""
 
 
 async def two_authorities(stage: Stage, name: str = "web", **spec: Any) -> None:
@@ -29,6 +36,11 @@ async def two_authorities(stage: Stage, name: str = "web", **spec: Any) -> None:
 async def one_authority(stage: Stage, name: str = "alone", **spec: Any) -> None:
     """An issuer with the CDN and nothing else."""
     await stage.apply(objects.issuer(name, [stage.edge(**QUICK)], namespace=NAMESPACE, **spec))
+
+
+async def at_work(stage: Stage) -> None:
+    """The controller leads: what is asked from here on is new to it, and nobody before it can have signed that."""
+    await stage.cluster.wait_for(lambda: stage.program.is_leading)
 
 
 async def ended(stage: Stage, name: str) -> CertificateRequest:
@@ -59,6 +71,20 @@ def live(stage: Stage, csr: bytes) -> int:
     return len(stage.cdn.live(parse_pem(csr).public_key))
 
 
+def signer_story(request: CertificateRequest) -> str:
+    """What the condition about the signer tells."""
+    return next(c.message for c in request.status.conditions if c.type == AUTHORITY)
+
+
+async def sweep_once_back(stage: Stage) -> None:
+    """The provider is back: one request is signed by it, which closes its breaker, then what was lost is cleared up."""
+    stage.cdn.faults.clear()
+    await one_authority(stage, "proof")
+    await stage.ask("proof", "proof")
+    await ended(stage, "proof")
+    await stage.program.engine.sweep()
+
+
 def signatures(stage: Stage) -> int:
     """How often the provider was asked to sign."""
     return stage.cdn.calls["POST /certificates"]
@@ -71,6 +97,14 @@ def events(stage: Stage, name: str) -> list[tuple[str, str, str]]:
         for event in stage.cluster.list("events")
         if event["involvedObject"]["name"] == name
     ]
+
+
+async def warned(stage: Stage, name: str, reason: str) -> str:
+    """The message of the event with that reason about an object, which has to be a Warning."""
+    await told(stage, name, reason)
+    ((type_, message),) = [(type_, text) for type_, why, text in events(stage, name) if why == reason]
+    assert type_ == "Warning"
+    return message
 
 
 async def told(stage: Stage, name: str, reason: str) -> str:

@@ -44,7 +44,7 @@ def test_the_fields_are_written_as_kubernetes_writes_them() -> None:
         ("https:///client/v4", "not a URL"),
         ("https://[::1/client", "not a URL"),
         ("https://host:port/client", "not a URL"),
-        ("https://bücher.example/", "not a URL"),
+        ("https://bücher.example/", "Expected `str` matching"),
         ("https://user:hunter2@api.cloudflare.com/", "credentials do not belong"),
         ("https://user@api.cloudflare.com/", "credentials do not belong"),
         ("https://api.cloudflare.com/?a=b", "a query or fragment"),

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
 
 from issuer.pki.csr import InvalidRequestError
 from issuer.pki.issue import issue
 from issuer.pki.keypair import KeyPair
 from issuer.pki.usages import UsageExtensions, extensions
 from tests.unit.pki.pki_case import CA, LIFE, NOW, make_ca, parsed
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives import hashes
 
 ROOT = make_ca("root")
 

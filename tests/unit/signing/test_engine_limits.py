@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import random
 
 import pytest
 
+from issuer.authorities.errors import Unavailable
+from issuer.signing.account import Account
+from issuer.signing.observer import Silence
 from issuer.signing.outcome import Issued, NotIssued
 from tests.unit.signing.signing_case import (
+    START,
     FakeAuthority,
     Provider,
     Step,
@@ -148,3 +153,24 @@ async def test_what_nobody_has_used_for_long_is_forgotten() -> None:
         await asyncio.sleep(600)
     assert len(machine._seats._seats) < 10
     assert len(machine._seats._accounts) < 10
+
+
+async def test_at_the_deadline_the_last_error_is_told_and_no_rate_limit_is_made_up() -> None:
+    edge = FakeAuthority(Provider("edge").will("http500", "ok"))
+    plan, machine = plan_of(planned(edge, common(attempts=1))), engine()
+    await machine.sign(order(), plan, deadline=3600)
+    outcome = await machine.sign(order(), plan, deadline=clock() + 0.05)
+    assert isinstance(outcome, NotIssued)
+    (failure,) = outcome.failures
+    assert type(failure) is Unavailable
+    assert "no time left for it before the deadline; the last: " in failure.message
+    assert "HTTP 500" in failure.message
+
+
+@pytest.mark.parametrize(("left", "limited"), [(1.0, True), (1e-9, False), (0.0, False), (-1.0, False)])
+async def test_a_rate_limit_with_less_left_than_a_timer_can_wait_is_over(left: float, limited: bool) -> None:
+    account = Account("edge/1", clock=lambda: 7.0, now=lambda: START, random=random.Random(0), observer=Silence())
+    account.limited_until = 7.0 + left
+    assert bool(account.limited_for) is limited
+    assert (account.obstacle("edge") is not None) is limited
+    assert account.obstacle("edge", patience=-1.0) is None or limited

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -234,7 +235,10 @@ class World:
         event("delivered" if delivered - {None} else "nothing delivered")
 
 
-common_settings = settings(max_examples=1000, deadline=None, suppress_health_check=list(HealthCheck))
+EXAMPLES = int(os.environ.get("CDN_ISSUER_EXAMPLES", "120"))
+"""Sequences of faults that are tried. More find more: `CDN_ISSUER_EXAMPLES=2000 make test`."""
+
+common_settings = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
 fault_lists = st.lists(steps(FAULTS), max_size=14)
 find_lists = st.lists(steps(FIND_FAULTS), max_size=6)
 
@@ -311,7 +315,7 @@ class Model:
             self.count, self.probing, self.quiet_for = 0, False, OPEN_FOR
 
 
-@settings(max_examples=1000, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     faults=st.lists(steps(FAULTS), max_size=30),
     failures=st.integers(1, 4),
