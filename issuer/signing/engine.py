@@ -143,6 +143,7 @@ class FailoverEngine:
             seat.error = error
             return
         account = self._seats.take(seat, session.account)
+        self._seats.readable(seat, account)
         if not account.breaker.closed or account.limited_for:
             return
         try:

@@ -55,6 +55,15 @@ class Entrance:
         self._clock = clock
         self._patient = patient
 
+    def turn_away(self, account: Account) -> None:
+        """End the turn before it has begun while the breaker is open: in an outage that is what most turns come to.
+
+        Raises:
+            NotAdmittedError: it is open.
+        """
+        if not account.breaker.permits and (obstacle := account.obstacle(self._name)):
+            raise NotAdmittedError(obstacle, asked=True)
+
     async def admitted(self, account: Account) -> tuple[Admission, Slot]:
         """Wait until a call may go out.
 

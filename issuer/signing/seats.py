@@ -107,16 +107,19 @@ class Seats:
         """The authority's credential belongs to this account."""
         account = self.account(account_name)
         account.authority = seat.planned.name
-        before, seat.error = seat.error, None
         if seat.account is not account:
             left, seat.account = seat.account, account
             self._configure(account)
             if left is not None:
                 self._configure(left)
                 account.awaited = account.awaited or left.refusal is not None
+        return account
+
+    def readable(self, seat: Seat, account: Account) -> None:
+        """Everything that the authority needs from the cluster could be read."""
+        before, seat.error = seat.error, None
         if before is not None:
             self._observer.recovered(account.name)
-        return account
 
     def forget(self, plan: IssuerPlan) -> None:
         """The issuer is gone."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import structlog
 
@@ -22,7 +22,7 @@ from issuer.signing.retry import retrying
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
     from datetime import datetime
 
     from cryptography import x509
@@ -41,6 +41,8 @@ RESOLVE: Final = 30.0
 """Seconds that reading a credential or the roots from the cluster may take."""
 
 log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +109,8 @@ class Turn:
             AuthorityError: how the last attempt failed.
         """
         await self._resolve(fresh=False)
+        self._entrance.turn_away(self._account)
+        await self._read_roots()
         retry = self._planned.common.retry
         loop = retrying(
             retry,
@@ -132,18 +136,23 @@ class Turn:
         return isinstance(error, Unavailable | RateLimited) and self._account.breaker.closed
 
     async def _resolve(self, *, fresh: bool) -> None:
-        """Credential and roots first, so that no certificate is made in vain."""
-        until = min(self._desk.clock() + RESOLVE, self._terms.deadline)
         planned = self._planned
+        session = await self._read(lambda: planned.authority.session(fresh=fresh))
+        self._session = session
+        self._account = self._desk.seats.take(self._seat, session.account)
+
+    async def _read_roots(self) -> None:
+        """Before the first call, so that no certificate is made in vain."""
+        self._roots = await self._read(self._planned.roots)
+        self._desk.seats.readable(self._seat, self._account)
+
+    async def _read(self, what: Callable[[], Awaitable[T]]) -> T:
+        """Read something from the cluster; a failure is the authority's until it can be read."""
         try:
-            session = await guarded(planned, lambda: planned.authority.session(fresh=fresh), until)
-            if not fresh:
-                self._roots = await guarded(planned, planned.roots, until)
+            return await guarded(self._planned, what, min(self._desk.clock() + RESOLVE, self._terms.deadline))
         except AuthorityError as error:
             self._seat.error = error
             raise
-        self._session = session
-        self._account = self._desk.seats.take(self._seat, session.account)
 
     async def _attempt(self) -> Verified:
         self._attempts += 1

@@ -162,10 +162,14 @@ async def test_roots_that_cannot_be_read_cost_no_certificate() -> None:
 
     entry = planned(edge)
     entry = type(entry)(entry.authority, entry.common, broken)
-    outcome = await engine().sign(order(), plan_of(entry, backup), deadline=3600)
-    assert isinstance(outcome, Issued)
-    assert outcome.authority == "backup"
+    heard = Heard()
+    machine = engine(heard)
+    for uid in ("u1", "u2"):
+        outcome = await machine.sign(order(uid), plan_of(entry, backup), deadline=3600)
+        assert isinstance(outcome, Issued)
+        assert outcome.authority == "backup"
     assert edge.provider.calls == []
+    assert heard.recoveries == [], "its credential can be read, but that is no recovery"
 
 
 async def test_a_short_deadline_is_shared_so_that_the_next_one_still_gets_its_time() -> None:
