@@ -41,6 +41,14 @@ class Signals:
         _log.warning("circuit breaker", account=account, authority=authority, state=state.value)
         self._look_again()
 
+    def account(self, account: str, authority: str, state: BreakerState) -> None:
+        """An authority uses this account from now on."""
+        self._metrics.breaker(account=account, authority=authority, state=state.value)
+
+    def forgotten(self, account: str) -> None:
+        """Nobody uses this account any more."""
+        self._metrics.forget_account(account=account)
+
     def failover(self, issuer: str, from_: str, to: str, cause: str) -> None:
         """A later authority of the list has signed."""
         self._metrics.failover(issuer=issuer, from_=from_, to=to, cause=cause)

@@ -218,7 +218,6 @@ class Account:
         return when.strftime("%H:%M:%SZ")
 
     def _breaker_changed(self, state: BreakerState) -> None:
-        log.info("breaker changed", authority=self.authority, state=str(state), failures=self.breaker.failures)
         self._observer.breaker(self.name, self.authority, state)
         if state is BreakerState.CLOSED:
             self._blocked.clear()

@@ -30,6 +30,14 @@ class Observer(Protocol):
         """The breaker of an account changed; `authority` is the name that used the account last."""
         ...
 
+    def account(self, account: str, authority: str, state: BreakerState) -> None:
+        """An authority uses this account from now on; `state` is how its breaker is."""
+        ...
+
+    def forgotten(self, account: str) -> None:
+        """Nobody has used this account for long, because the credential was rotated or the issuer is gone."""
+        ...
+
     def failover(self, issuer: str, from_: str, to: str, cause: str) -> None:
         """`to` signed because `from_`, the first of the list that could have, failed with `cause`."""
         ...
@@ -46,6 +54,12 @@ class Silence:
         """Nothing."""
 
     def breaker(self, account: str, authority: str, state: BreakerState) -> None:
+        """Nothing."""
+
+    def account(self, account: str, authority: str, state: BreakerState) -> None:
+        """Nothing."""
+
+    def forgotten(self, account: str) -> None:
         """Nothing."""
 
     def failover(self, issuer: str, from_: str, to: str, cause: str) -> None:

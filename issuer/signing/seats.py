@@ -110,6 +110,7 @@ class Seats:
         if seat.account is not account:
             left, seat.account = seat.account, account
             self._configure(account)
+            self._observer.account(account.name, account.authority, account.breaker.state)
             if left is not None:
                 self._configure(left)
                 account.awaited = account.awaited or left.refusal is not None
@@ -158,3 +159,4 @@ class Seats:
         for name, account in list(self._accounts.items()):
             if name not in taken and account.used < old and account.idle:
                 del self._accounts[name]
+                self._observer.forgotten(name)

@@ -280,6 +280,7 @@ class Heard(Silence):
     breakers: list[tuple[str, BreakerState]] = field(default_factory=list)
     failovers: list[tuple[str, str, str, str]] = field(default_factory=list)
     recoveries: list[str] = field(default_factory=list)
+    accounts: dict[str, str] = field(default_factory=dict)
 
     def attempt(self, issuer: str, authority: str, call: str, result: str, seconds: float) -> None:
         self.attempts.append((issuer, authority, call, result))
@@ -289,6 +290,12 @@ class Heard(Silence):
 
     def failover(self, issuer: str, from_: str, to: str, cause: str) -> None:
         self.failovers.append((issuer, from_, to, cause))
+
+    def account(self, account: str, authority: str, state: BreakerState) -> None:
+        self.accounts[account] = f"{authority} {state}"
+
+    def forgotten(self, account: str) -> None:
+        del self.accounts[account]
 
     def recovered(self, account: str) -> None:
         self.recoveries.append(account)

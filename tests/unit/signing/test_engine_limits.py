@@ -14,6 +14,7 @@ from issuer.signing.outcome import Issued, NotIssued
 from tests.unit.signing.signing_case import (
     START,
     FakeAuthority,
+    Heard,
     Provider,
     Step,
     clock,
@@ -146,13 +147,15 @@ async def test_what_is_known_of_an_account_survives_a_new_plan() -> None:
 
 
 async def test_what_nobody_has_used_for_long_is_forgotten() -> None:
-    machine = engine()
+    heard = Heard()
+    machine = engine(heard)
     for number in range(50):
         plan = plan_of(FakeAuthority(Provider("edge"), account=f"edge/{number}"), name=f"issuer-{number}")
         await machine.sign(order(f"u{number}"), plan, deadline=1e9)
         await asyncio.sleep(600)
     assert len(machine._seats._seats) < 10
     assert len(machine._seats._accounts) < 10
+    assert heard.accounts == dict.fromkeys(machine._seats._accounts, "edge closed")
 
 
 async def test_at_the_deadline_the_last_error_is_told_and_no_rate_limit_is_made_up() -> None:
