@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 NAMESPACE_FILE: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 DEFAULT_NAMESPACE: Final = "cdn-issuer-system"
 _SECONDS: Final = click.FloatRange(min=0.1)
+LOOP_FACTORY: Final = uvloop.new_event_loop
+"""The event loop that the controller runs on, and with it each test that drives the controller."""
 
 _log = logs.get_logger(__name__)
 
@@ -87,7 +89,7 @@ def run(**flags: Any) -> None:
     """
     logs.configure(flags["log_format"], flags["log_level"])
     _spare_the_collector()
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+    with asyncio.Runner(loop_factory=LOOP_FACTORY) as runner:
         sys.exit(runner.run(_run(flags)))
 
 

@@ -109,7 +109,7 @@ class Progress:
     writes: int = 0
     perhaps_written: bool = False
     why: str | None = None
-    timer: asyncio.TimerHandle | None = None
+    timer: asyncio.Handle | None = None
 
 
 class RequestController:
@@ -214,17 +214,21 @@ class RequestController:
         entry = self._book.find(issuer_id(request.spec.issuer_ref, request.metadata.namespace))
         view = entry.view if entry else None
         history = History(had_turn=progress.had_turn, last=progress.last)
-        decision = decide(request, view, self._now(), history)
+        now = self._now()
+        decision = decide(request, view, now, history)
         if isinstance(decision, AwaitApproval | Leave):
             return
         self._progress[request.metadata.uid] = progress
         if isinstance(decision, Turn) and entry is not None and entry.plan is not None:
+            self._set_timer(request, progress, decision.expires, now)
             outcome = await self._turn(request, progress, decision, entry.plan)
             history = History(had_turn=progress.had_turn, last=progress.last, outcome=outcome)
             request = self._current(_id(request)) or request
-            decision = decide(request, view, self._now(), history)
+            now = self._now()
+            decision = decide(request, view, now, history)
         match decision:
             case Pend():
+                self._set_timer(request, progress, decision.expires, now)
                 await self._pend(request, progress, decision)
             case Fail() | Issue():
                 progress.request, progress.verdict = request, decision
@@ -236,7 +240,6 @@ class RequestController:
         self, request: CertificateRequest, progress: Progress, turn: Turn, plan: IssuerPlan
     ) -> Issued | NotIssued:
         """One go at the authorities; past the deadline, one attempt at each and no more."""
-        self._set_timer(request, progress, turn.expires)
         deadline = self._loop_time(turn.expires)
         if turn.late:
             attempts = (planned.common.timeouts.attempt.seconds for planned in plan.authorities)
@@ -264,8 +267,9 @@ class RequestController:
         entry = self._book.find(issuer_id(request.spec.issuer_ref, request.metadata.namespace))
         deadline = timedelta(seconds=entry.view.deadline if entry else DEFAULT_DEADLINE)
         expires = (request.approved_at or self._now()) + deadline
-        if self._now() < expires:
-            self._set_timer(request, progress, expires)
+        now = self._now()
+        if now < expires:
+            self._set_timer(request, progress, expires, now)
             self._again(request, self._pause(progress.turns))
             return
         message = f"not signed by the deadline: an internal error ({type(error).__name__}); see the controller's log"
@@ -274,7 +278,6 @@ class RequestController:
 
     async def _pend(self, request: CertificateRequest, progress: Progress, verdict: Pend) -> None:
         """Say once why a request waits, and take it up again later."""
-        self._set_timer(request, progress, verdict.expires)
         if verdict.retry_in is not None:
             self._again(request, max(verdict.retry_in, self._pause(progress.turns)))
         ready = request.ready
@@ -328,12 +331,19 @@ class RequestController:
         full = min(largest, first * 2.0 ** min(max(tries - 1, 0), 20))
         return full * self._random.uniform(0.5, 1.0)
 
-    def _set_timer(self, request: CertificateRequest, progress: Progress, expires: datetime) -> None:
-        """Wake the request at its deadline, whatever else happens to it."""
+    def _set_timer(self, request: CertificateRequest, progress: Progress, expires: datetime, now: datetime) -> None:
+        """Wake the request at its deadline, whatever else happens to it.
+
+        `now` is the time that has just decided. A second look at the clock may find the deadline passed, and then
+        nobody would wake a request that was decided to wait for it: whatever was still to come at `now` gets a timer,
+        one that is due at once if need be. On uvloop timers fire some milliseconds early, so that this is not rare.
+        """
         if progress.timer is not None:
             progress.timer.cancel()
-        loop, when = asyncio.get_running_loop(), self._loop_time(expires)
-        progress.timer = loop.call_at(when, self._expire, request) if when > loop.time() else None
+            progress.timer = None
+        if now < expires:
+            loop = asyncio.get_running_loop()
+            progress.timer = loop.call_at(max(self._loop_time(expires), loop.time()), self._expire, request)
 
     def _expire(self, request: CertificateRequest) -> None:
         self._queue.add(_id(request), lane=f"{_lane(request)} deadline", priority=Priority.NEW)

@@ -95,7 +95,8 @@ class WorkQueue(Generic[K]):
         self._running: dict[K, asyncio.Task[None]] = {}
         self._running_lane: dict[K, str] = {}
         self._backoffs: dict[K, Backoff] = {}
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.Handle | None = None
+        self._timer_due = 0.0
         self._handler: Callable[[K], Awaitable[None]] | None = None
         self._per_lane = 0
         self._stopped = asyncio.Event()
@@ -253,7 +254,11 @@ class WorkQueue(Generic[K]):
             del self._lanes[name]
 
     def _set_timer(self) -> None:
-        """One timer, for the earliest entry of the heap that still counts."""
+        """One timer, for the earliest entry of the heap that still counts.
+
+        Its time is kept here and not asked of the handle: uvloop gives a plain Handle, which has no `when`, for a timer
+        that is due at once.
+        """
         if len(self._delayed) > 2 * len(self._waiting) + 64:
             # Keys that are added again and again leave entries that count no more; do not let them pile up.
             self._delayed = [entry for entry in self._delayed if self._counts(entry)]
@@ -262,12 +267,12 @@ class WorkQueue(Generic[K]):
             heapq.heappop(self._delayed)
         due = self._delayed[0][0] if self._delayed and self._handler is not None else None
         if self._timer is not None:
-            if self._timer.when() == due:
+            if self._timer_due == due:
                 return
             self._timer.cancel()
             self._timer = None
         if due is not None:
-            self._timer = asyncio.get_running_loop().call_at(due, self._due)
+            self._timer, self._timer_due = asyncio.get_running_loop().call_at(due, self._due), due
 
     def _counts(self, entry: tuple[float, int, K]) -> bool:
         waiting = self._waiting.get(entry[2])

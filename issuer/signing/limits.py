@@ -46,7 +46,7 @@ class Limits:
         self._tokens = float(settings.burst)
         self._filled = clock()
         self._queue: deque[asyncio.Future[bool]] = deque()
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.Handle | None = None
 
     @property
     def settings(self) -> LimitSettings:

@@ -1,0 +1,61 @@
+"""The deadline of a request that waits for nothing else: it is met on the loop of production too."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from issuer.cli.stage import NAMESPACE, Stage
+from issuer.controllers.decision import DEFAULT_DEADLINE
+from tests.component.harness import ended
+from tests.component.rig import options, request, until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+REQUESTS = "certificaterequests"
+
+
+async def approve(stage: Stage, name: str, when: datetime) -> None:
+    condition = {
+        "type": "Approved",
+        "status": "True",
+        "reason": "Test",
+        "message": "approved by the test",
+        "lastTransitionTime": when.strftime("%Y-%m-%dT%H:%M:%SZ"),
+    }
+    await stage.cluster.set_status(REQUESTS, NAMESPACE, name, {"conditions": [condition]})
+
+
+def between(deadline: datetime) -> Callable[[], datetime]:
+    """A clock that is read just before the deadline at first, and just after it ever after."""
+    readings = iter([deadline - timedelta(milliseconds=1)])
+    return lambda: next(readings, deadline + timedelta(milliseconds=1))
+
+
+async def test_a_deadline_that_passes_between_the_decision_and_its_timer_is_met() -> None:
+    async with Stage(options(leader_election=False), approve=False, controlled=False) as stage:
+        await stage.ask("late", "nowhere")
+        approved = datetime.now(UTC).replace(microsecond=0)
+        await approve(stage, "late", approved)
+        await stage.start_controller()
+        stage.program.request_controller._now = between(approved + timedelta(seconds=DEFAULT_DEADLINE))
+        found = await ended(stage, "late")
+        assert found.ready is not None
+        assert found.ready.reason == "Failed"
+        assert "does not exist" in found.ready.message
+
+
+async def test_deadlines_spread_over_two_seconds_are_all_met() -> None:
+    """As cert-manager writes them, approvals are whole seconds; here the moments at which timers are set are spread."""
+    async with Stage(options(leader_election=False), approve=False) as stage:
+        await until(lambda: stage.program.is_leading)
+        approved = datetime.now(UTC).replace(microsecond=0) - timedelta(seconds=DEFAULT_DEADLINE - 2)
+        names = [f"late-{number}" for number in range(120)]
+        for name in names:
+            await stage.ask(name, "nowhere")
+            await approve(stage, name, approved)
+            await asyncio.sleep(0)
+        await stage.finished(names)
+        assert {request(stage, name).ready and request(stage, name).ready.reason for name in names} == {"Failed"}  # type: ignore[union-attr]
