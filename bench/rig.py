@@ -21,10 +21,11 @@ import psutil
 
 from issuer.api import crd
 from issuer.authorities import registry
-from issuer.cli.stage import NAMESPACE, TOKEN
+from issuer.cli.stage import TOKEN
 from issuer.sandbox import objects
 from issuer.sandbox.cdn import MockCDN
 from issuer.sandbox.cluster import Cluster
+from issuer.sandbox.cluster.cluster import NAMESPACE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -13,7 +13,6 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from issuer.api.request import signer_of
-from issuer.cli.stage import NAMESPACE
 from issuer.pki.csr import parse_pem
 from issuer.sandbox import objects
 from issuer.sandbox.cdn import Token
@@ -111,16 +110,16 @@ class Incident:
 
     async def _set_up(self) -> None:
         stage = self._stage
-        edge, backup = stage.edge(**FAST), stage.backup()
-        await stage.apply(objects.issuer("web", [edge, backup], namespace=NAMESPACE, deadline="1h"))
-        await stage.apply(objects.issuer("doomed", [await self._account(DOOMED_TOKEN), backup], namespace=NAMESPACE))
+        edge, backup, namespace = stage.edge(**FAST), stage.backup(), stage.namespace
+        await stage.apply(objects.issuer("web", [edge, backup], namespace=namespace, deadline="1h"))
+        await stage.apply(objects.issuer("doomed", [await self._account(DOOMED_TOKEN), backup], namespace=namespace))
         second = await self._account(SECOND_TOKEN) | {"name": "second"}
-        await stage.apply(objects.issuer("fragile", [edge, second], namespace=NAMESPACE, deadline=f"{DEADLINE:.0f}s"))
+        await stage.apply(objects.issuer("fragile", [edge, second], namespace=namespace, deadline=f"{DEADLINE:.0f}s"))
 
     async def _account(self, token: str) -> objects.Manifest:
         """An entry for the CDN with a token of its own, so with a breaker and limits of its own."""
         self._stage.cdn.tokens[token] = Token()
-        await self._stage.apply(objects.secret(token, NAMESPACE, {"token": token.encode()}))
+        await self._stage.apply(objects.secret(token, self._stage.namespace, {"token": token.encode()}))
         entry = self._stage.edge(**FAST)
         entry["cloudflare"] |= {"apiTokenSecretRef": {"name": token, "key": "token"}}
         return entry

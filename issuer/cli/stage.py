@@ -7,7 +7,7 @@ The demo, the benchmarks and the component tests play on it. The controller is w
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import msgspec
 
@@ -16,7 +16,6 @@ from issuer.api import request as request_api
 from issuer.api.request import CertificateRequest
 from issuer.authorities import registry
 from issuer.controllers.program import Options, Program
-from issuer.kube.access import Access
 from issuer.kube.client import TIMEOUT, KubeClient
 from issuer.kube.errors import UnreachableError
 from issuer.observe.metrics import Metrics
@@ -25,13 +24,73 @@ from issuer.sandbox.cdn import MockCDN
 from issuer.sandbox.cluster import Cluster
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    import builtins
+    from collections.abc import Callable, Iterable
     from types import TracebackType
 
     import aiohttp
 
-NAMESPACE = "demo"
+    from issuer.kube.access import Access
+    from issuer.sandbox.cluster import Faults
+    from issuer.sandbox.cluster.server import Write
+
 TOKEN = "sandbox-token"  # noqa: S105 - the mock's, worth nothing anywhere else
+
+
+class StageCluster(Protocol):
+    """What a stage asks of its cluster: the sandbox's `Cluster` is one, and the tests have one of a real API server."""
+
+    @property
+    def namespace(self) -> str:
+        """Where the stage puts its objects."""
+
+    @property
+    def faults(self) -> Faults:
+        """What goes wrong between the controller and the API server."""
+
+    @property
+    def writes(self) -> builtins.list[Write]:
+        """Every write that the controller asked for, in order."""
+
+    @property
+    def calls(self) -> builtins.list[tuple[str, str]]:
+        """Every call of the controller: method and path."""
+
+    async def start(self) -> str:
+        """Be reachable for the controller; returns the URL."""
+
+    async def stop(self) -> None:
+        """Be reachable no longer; the objects stay, and it can be started again."""
+
+    def access(self) -> Access:
+        """How a controller in this process reaches it."""
+
+    def kubeconfig(self) -> str:
+        """A kubeconfig for a controller in another process."""
+
+    async def apply(self, manifest: objects.Manifest) -> objects.Manifest:
+        """Create an object, and its namespace, or replace what there is of that name; the status stays."""
+
+    async def set_status(self, plural: str, namespace: str, name: str, status: objects.Manifest) -> objects.Manifest:
+        """Write the status of an object, whole."""
+
+    async def delete(self, plural: str, namespace: str, name: str) -> None:
+        """Delete an object."""
+
+    def get(self, plural: str, namespace: str, name: str) -> objects.Manifest:
+        """One object; a StatusError if there is none."""
+
+    def list(self, plural: str, namespace: str = "") -> builtins.list[objects.Manifest]:
+        """All objects of a resource."""
+
+    async def wait_for(self, condition: Callable[[], bool], timeout: float = 30.0) -> None:
+        """Wait until a condition on the objects holds; a TimeoutError if it does not, after so many seconds."""
+
+    def compact(self) -> None:
+        """Forget the history: a watch that is opened at an older revision gets 410."""
+
+    def cut_watches(self) -> None:
+        """End every watch."""
 
 
 class _Line(KubeClient):
@@ -54,9 +113,9 @@ class Replica:
         running: the task it runs in; a LeaseLostError comes out of it.
     """
 
-    def __init__(self, api_url: str, options: Options, *, kube_timeout: float = TIMEOUT) -> None:
+    def __init__(self, access: Access, options: Options, *, kube_timeout: float = TIMEOUT) -> None:
         self.metrics = Metrics()
-        self._client = _Line(Access(api_url), timeout=kube_timeout, observer=self.metrics.api_call)
+        self._client = _Line(access, timeout=kube_timeout, observer=self.metrics.api_call)
         self.program = Program(self._client, self.metrics, options)
         self._client.guard = self.program.may_write
         self._stop = asyncio.Event()
@@ -88,6 +147,7 @@ class Stage:
         cdn: the provider; one with the zone example.com unless given.
         controlled: whether a controller is started with it.
         kube_timeout: seconds that the controller gives a call to the API server.
+        cluster: the cluster; a sandbox of its own unless given, to which `approve` then is left.
     """
 
     def __init__(
@@ -98,9 +158,11 @@ class Stage:
         cdn: MockCDN | None = None,
         controlled: bool = True,
         kube_timeout: float = TIMEOUT,
+        cluster: StageCluster | None = None,
     ) -> None:
         self.options = options or Options(allow_insecure_endpoints=True)
-        self.cluster = Cluster(approve=approve)
+        self.cluster: StageCluster = cluster or Cluster(approve=approve)
+        self.namespace = self.cluster.namespace
         self.cdn = cdn or MockCDN(tokens=[TOKEN], rate_limit=None)
         self.api_url = ""
         self._controlled = controlled
@@ -113,8 +175,8 @@ class Stage:
         for document in crd.definitions(registry.configs()):
             await self.apply(document)
         await self.apply(objects.namespace(self.options.lease_namespace))
-        await self.apply(objects.secret("cloudflare", NAMESPACE, {"token": TOKEN.encode()}))
-        await self.apply(objects.ca_secret("backup-ca", NAMESPACE))
+        await self.apply(objects.secret("cloudflare", self.namespace, {"token": TOKEN.encode()}))
+        await self.apply(objects.ca_secret("backup-ca", self.namespace))
         if self._controlled:
             await self.start_controller()
         return self
@@ -153,7 +215,7 @@ class Stage:
 
     def replica(self, options: Options) -> Replica:
         """A controller on this stage, beside the one that `start_controller` starts; whoever makes it ends it."""
-        return Replica(self.api_url, options, kube_timeout=self._kube_timeout)
+        return Replica(self.cluster.access(), options, kube_timeout=self._kube_timeout)
 
     async def apply(self, manifest: objects.Manifest) -> None:
         """Create or replace an object."""
@@ -176,7 +238,7 @@ class Stage:
     async def ask(self, name: str, issuer: str, hostname: str | None = None, **fields: Any) -> bytes:
         """Create a request for one hostname; returns the CSR."""
         csr = objects.signing_request([hostname or f"{name}.example.com"])
-        await self.apply(objects.certificate_request(name, csr, namespace=NAMESPACE, issuer=issuer, **fields))
+        await self.apply(objects.certificate_request(name, csr, namespace=self.namespace, issuer=issuer, **fields))
         return csr
 
     def requests(self) -> dict[str, CertificateRequest]:

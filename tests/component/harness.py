@@ -2,16 +2,33 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from issuer.cli.stage import NAMESPACE, Stage
 from issuer.controllers.program import Options
 from issuer.controllers.requests import Pace
+from issuer.kube.client import TIMEOUT
 from issuer.pki.csr import parse_pem
 from issuer.sandbox import objects
 
 if TYPE_CHECKING:
     from issuer.api.request import CertificateRequest
+    from issuer.cli.stage import Stage
+    from issuer.sandbox.cdn import MockCDN
+
+
+class NewStage(Protocol):
+    """Makes a stage on the API server of the test, as `Stage` makes one on the sandbox."""
+
+    def __call__(
+        self,
+        options: Options | None = None,
+        *,
+        approve: bool = True,
+        cdn: MockCDN | None = None,
+        controlled: bool = True,
+        kube_timeout: float = TIMEOUT,
+    ) -> Stage: ...
+
 
 AUTHORITY = "cdn-issuer.io/Authority"
 
@@ -30,12 +47,12 @@ BRISK = Options(allow_insecure_endpoints=True, pace=Pace(first=0.05, largest=0.2
 async def two_authorities(stage: Stage, name: str = "web", **spec: Any) -> None:
     """An issuer with the CDN first and the in-process CA second."""
     authorities = [stage.edge(**QUICK), stage.backup()]
-    await stage.apply(objects.issuer(name, authorities, namespace=NAMESPACE, **spec))
+    await stage.apply(objects.issuer(name, authorities, namespace=stage.namespace, **spec))
 
 
 async def one_authority(stage: Stage, name: str = "alone", **spec: Any) -> None:
     """An issuer with the CDN and nothing else."""
-    await stage.apply(objects.issuer(name, [stage.edge(**QUICK)], namespace=NAMESPACE, **spec))
+    await stage.apply(objects.issuer(name, [stage.edge(**QUICK)], namespace=stage.namespace, **spec))
 
 
 async def at_work(stage: Stage) -> None:

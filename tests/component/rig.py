@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
-from issuer.cli.stage import NAMESPACE, Stage
 from issuer.controllers.program import Options
 from issuer.controllers.requests import Pace
 from issuer.pki.csr import parse_pem
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from issuer.api.request import CertificateRequest
+    from issuer.cli.stage import Stage
     from issuer.sandbox.cdn import IssuedCertificate
 
 QUICK: Final = {
@@ -47,7 +47,7 @@ def options(**fields: Any) -> Options:
 async def add_issuer(stage: Stage, name: str = "web", *, backup: bool = False, **spec: Any) -> None:
     """An issuer with the mock CDN as its authority, and one that signs in process behind it if `backup`."""
     authorities = [stage.edge(**QUICK), *([stage.backup()] if backup else [])]
-    await stage.apply(objects.issuer(name, authorities, namespace=NAMESPACE, **spec))
+    await stage.apply(objects.issuer(name, authorities, namespace=stage.namespace, **spec))
 
 
 def key_of(csr: bytes) -> bytes:
@@ -67,7 +67,7 @@ def request(stage: Stage, name: str) -> CertificateRequest:
 
 def version(stage: Stage, name: str) -> str:
     """The resourceVersion of a request: the same as before means that nobody has written to it."""
-    found: str = stage.cluster.get("certificaterequests", NAMESPACE, name)["metadata"]["resourceVersion"]
+    found: str = stage.cluster.get("certificaterequests", stage.namespace, name)["metadata"]["resourceVersion"]
     return found
 
 

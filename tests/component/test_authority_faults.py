@@ -9,13 +9,12 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from issuer.api.meta import parse_time
 from issuer.api.request import signer_of
-from issuer.cli.stage import NAMESPACE, Stage
 from issuer.pki.csr import parse_pem
 from issuer.sandbox import objects
 from tests.component.harness import (
@@ -34,6 +33,9 @@ from tests.component.harness import (
     two_authorities,
     warned,
 )
+
+if TYPE_CHECKING:
+    from tests.component.harness import NewStage
 
 SIGNING = {"methods": ["POST"]}
 """The fault hits the signing alone: looking for lost certificates and revoking them still work."""
@@ -87,9 +89,9 @@ def traced(text: str) -> bool:
 
 @each_fault
 async def test_where_only_signing_fails_a_lost_certificate_is_adopted_and_a_missing_one_is_signed_by_the_next(
-    case: Case,
+    case: Case, new_stage: NewStage
 ) -> None:
-    async with Stage(BRISK) as stage:
+    async with new_stage(BRISK) as stage:
         await two_authorities(stage)
         await at_work(stage)
         stage.cdn.faults.set(case.fault, **SIGNING, **case.settings)
@@ -105,8 +107,10 @@ async def test_where_only_signing_fails_a_lost_certificate_is_adopted_and_a_miss
 
 
 @each_fault
-async def test_the_second_authority_signs_and_tells_why_and_nothing_stays_alive_at_the_first(case: Case) -> None:
-    async with Stage(BRISK) as stage:
+async def test_the_second_authority_signs_and_tells_why_and_nothing_stays_alive_at_the_first(
+    case: Case, new_stage: NewStage
+) -> None:
+    async with new_stage(BRISK) as stage:
         await two_authorities(stage)
         await at_work(stage)
         stage.cdn.faults.set(case.fault, **case.settings)
@@ -124,9 +128,9 @@ async def test_the_second_authority_signs_and_tells_why_and_nothing_stays_alive_
 
 @each_fault
 async def test_with_one_authority_a_request_waits_until_the_provider_is_back_or_fails_at_its_deadline(
-    case: Case,
+    case: Case, new_stage: NewStage
 ) -> None:
-    async with Stage(BRISK) as stage:
+    async with new_stage(BRISK) as stage:
         await one_authority(stage)
         await one_authority(stage, "hasty", deadline="1s")
         await at_work(stage)
@@ -158,8 +162,8 @@ async def test_with_one_authority_a_request_waits_until_the_provider_is_back_or_
         assert live(stage, doomed) == 0
 
 
-async def test_a_slow_provider_within_the_timeout_is_no_trouble() -> None:
-    async with Stage(BRISK) as stage:
+async def test_a_slow_provider_within_the_timeout_is_no_trouble(new_stage: NewStage) -> None:
+    async with new_stage(BRISK) as stage:
         await two_authorities(stage)
         stage.cdn.faults.set("slow", seconds=0.1)
         csr = await stage.ask("www", "web")
@@ -169,8 +173,8 @@ async def test_a_slow_provider_within_the_timeout_is_no_trouble() -> None:
         assert signatures(stage) == live(stage, csr) == 1
 
 
-async def test_what_a_slow_provider_signs_after_the_failover_is_revoked() -> None:
-    async with Stage(BRISK) as stage:
+async def test_what_a_slow_provider_signs_after_the_failover_is_revoked(new_stage: NewStage) -> None:
+    async with new_stage(BRISK) as stage:
         await two_authorities(stage)
         stage.cdn.faults.set("slow", seconds=1.5, **SIGNING)
         csr = await stage.ask("www", "web")
@@ -183,8 +187,8 @@ async def test_what_a_slow_provider_signs_after_the_failover_is_revoked() -> Non
         assert live(stage, csr) == 0
 
 
-async def test_a_short_rate_limit_is_waited_out() -> None:
-    async with Stage(BRISK) as stage:
+async def test_a_short_rate_limit_is_waited_out(new_stage: NewStage) -> None:
+    async with new_stage(BRISK) as stage:
         await two_authorities(stage)
         stage.cdn.faults.set("rate-limited", seconds=1, count=1, **SIGNING)
         csr = await stage.ask("www", "web")
@@ -193,8 +197,10 @@ async def test_a_short_rate_limit_is_waited_out() -> None:
         assert live(stage, csr) == 1
 
 
-async def test_a_long_rate_limit_sends_requests_to_the_next_authority_without_a_second_call() -> None:
-    async with Stage(BRISK) as stage:
+async def test_a_long_rate_limit_sends_requests_to_the_next_authority_without_a_second_call(
+    new_stage: NewStage,
+) -> None:
+    async with new_stage(BRISK) as stage:
         await two_authorities(stage)
         stage.cdn.faults.set("rate-limited", seconds=600, **SIGNING)
         first = await stage.ask("first", "web")
@@ -210,8 +216,10 @@ async def test_a_long_rate_limit_sends_requests_to_the_next_authority_without_a_
         assert live(stage, first) == live(stage, second) == 0
 
 
-async def test_with_one_authority_a_long_rate_limit_keeps_a_request_pending_until_its_deadline() -> None:
-    async with Stage(BRISK) as stage:
+async def test_with_one_authority_a_long_rate_limit_keeps_a_request_pending_until_its_deadline(
+    new_stage: NewStage,
+) -> None:
+    async with new_stage(BRISK) as stage:
         await one_authority(stage, deadline="2s")
         stage.cdn.faults.set("rate-limited", seconds=600, **SIGNING)
         await stage.ask("www", "alone")
@@ -225,8 +233,8 @@ async def test_with_one_authority_a_long_rate_limit_keeps_a_request_pending_unti
         assert signatures(stage) == 1
 
 
-async def test_with_one_authority_a_short_rate_limit_only_delays() -> None:
-    async with Stage(BRISK) as stage:
+async def test_with_one_authority_a_short_rate_limit_only_delays(new_stage: NewStage) -> None:
+    async with new_stage(BRISK) as stage:
         await one_authority(stage)
         stage.cdn.faults.set("rate-limited", seconds=1, count=2, **SIGNING)
         csr = await stage.ask("www", "alone")
@@ -234,8 +242,10 @@ async def test_with_one_authority_a_short_rate_limit_only_delays() -> None:
         assert live(stage, csr) == 1
 
 
-async def test_a_refused_credential_sends_requests_to_the_next_authority_and_opens_no_breaker() -> None:
-    async with Stage(BRISK) as stage:
+async def test_a_refused_credential_sends_requests_to_the_next_authority_and_opens_no_breaker(
+    new_stage: NewStage,
+) -> None:
+    async with new_stage(BRISK) as stage:
         await two_authorities(stage)
         stage.cdn.faults.set("unauthorized")
         names = [f"www-{number}" for number in range(5)]
@@ -250,8 +260,10 @@ async def test_a_refused_credential_sends_requests_to_the_next_authority_and_ope
         assert not stage.cdn.certificates
 
 
-async def test_with_one_authority_a_refused_credential_keeps_a_request_pending_until_its_deadline() -> None:
-    async with Stage(BRISK) as stage:
+async def test_with_one_authority_a_refused_credential_keeps_a_request_pending_until_its_deadline(
+    new_stage: NewStage,
+) -> None:
+    async with new_stage(BRISK) as stage:
         await one_authority(stage, deadline="2s")
         stage.cdn.faults.set("unauthorized")
         await stage.ask("www", "alone")
@@ -266,8 +278,8 @@ async def test_with_one_authority_a_refused_credential_keeps_a_request_pending_u
 
 
 @pytest.mark.parametrize("issuer", ["web", "alone"])
-async def test_a_rejected_hostname_fails_at_once_with_what_the_provider_said(issuer: str) -> None:
-    async with Stage(BRISK) as stage:
+async def test_a_rejected_hostname_fails_at_once_with_what_the_provider_said(issuer: str, new_stage: NewStage) -> None:
+    async with new_stage(BRISK) as stage:
         await two_authorities(stage)
         await one_authority(stage)
         await stage.ask("elsewhere", issuer, "www.example.org")
@@ -282,15 +294,15 @@ async def test_a_rejected_hostname_fails_at_once_with_what_the_provider_said(iss
         assert signatures(stage) == 2
 
 
-async def test_an_open_breaker_lets_nothing_through() -> None:
-    async with Stage(BRISK) as stage:
+async def test_an_open_breaker_lets_nothing_through(new_stage: NewStage) -> None:
+    async with new_stage(BRISK) as stage:
         authority = stage.edge(
             timeouts=QUICK["timeouts"],
             retry={"attempts": 1},
             circuitBreaker={"consecutiveFailures": 2, "openFor": "10m", "maxOpenFor": "10m"},
             limits=QUICK["limits"],
         )
-        await stage.apply(objects.issuer("web", [authority, stage.backup()], namespace=NAMESPACE))
+        await stage.apply(objects.issuer("web", [authority, stage.backup()], namespace=stage.namespace))
         stage.cdn.faults.set("status", status=503)
         for name in ("one", "two"):
             await stage.ask(name, "web")
@@ -309,8 +321,8 @@ async def test_an_open_breaker_lets_nothing_through() -> None:
             assert traced(signer_story(request))
 
 
-async def test_many_requests_in_a_storm_of_faults_are_each_signed_once() -> None:
-    async with Stage(BRISK) as stage:
+async def test_many_requests_in_a_storm_of_faults_are_each_signed_once(new_stage: NewStage) -> None:
+    async with new_stage(BRISK) as stage:
         await two_authorities(stage)
         for fault in ("hang-after", "reset-after", "broken-json", "foreign", "status", "reset-before"):
             stage.cdn.faults.set(fault, share=0.2)

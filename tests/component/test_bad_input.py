@@ -13,12 +13,14 @@ from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from issuer.api.request import signer_of
-from issuer.cli.stage import NAMESPACE, Stage
 from issuer.sandbox import objects
 from tests.component.harness import QUICK, ended, message, one_authority, pending, told, two_authorities
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from issuer.cli.stage import Stage
+    from tests.component.harness import NewStage
 
 
 def csr(names: Sequence[x509.GeneralName], key: Any = None) -> bytes:
@@ -58,10 +60,10 @@ ONLY_THE_SECOND: list[tuple[str, bytes, str]] = [
 
 
 @pytest.mark.parametrize(("request_text", "why"), [pytest.param(*case[1:], id=case[0]) for case in NEVER])
-async def test_a_broken_csr_fails_at_once_and_holds_up_nobody(request_text: str, why: str) -> None:
-    async with Stage() as stage:
+async def test_a_broken_csr_fails_at_once_and_holds_up_nobody(request_text: str, why: str, new_stage: NewStage) -> None:
+    async with new_stage() as stage:
         await two_authorities(stage)
-        manifest = objects.certificate_request("broken", GOOD, namespace=NAMESPACE, issuer="web")
+        manifest = objects.certificate_request("broken", GOOD, namespace=stage.namespace, issuer="web")
         manifest["spec"]["request"] = request_text
         await stage.apply(manifest)
         await stage.ask("www", "web")
@@ -74,12 +76,14 @@ async def test_a_broken_csr_fails_at_once_and_holds_up_nobody(request_text: str,
 
 
 @pytest.mark.parametrize(("pem", "why"), [pytest.param(*case[1:], id=case[0]) for case in ONLY_THE_SECOND])
-async def test_what_the_provider_cannot_sign_is_signed_by_another_or_fails_at_once(pem: bytes, why: str) -> None:
-    async with Stage() as stage:
+async def test_what_the_provider_cannot_sign_is_signed_by_another_or_fails_at_once(
+    pem: bytes, why: str, new_stage: NewStage
+) -> None:
+    async with new_stage() as stage:
         await two_authorities(stage)
         await one_authority(stage)
         for issuer in ("web", "alone"):
-            await stage.apply(objects.certificate_request(issuer, pem, namespace=NAMESPACE, issuer=issuer))
+            await stage.apply(objects.certificate_request(issuer, pem, namespace=stage.namespace, issuer=issuer))
         assert signer_of(await ended(stage, "web")) == "backup"
         alone = await ended(stage, "alone")
         assert alone.status.failure_time
@@ -103,25 +107,25 @@ def authorities(stage: Stage) -> dict[str, tuple[list[dict[str, Any]], dict[str,
 @pytest.mark.parametrize(
     "case", ["no authority", "unknown kind", "negative duration", "years", "no URL", "a name twice"]
 )
-async def test_a_nonsense_issuer_says_what_is_wrong_and_its_requests_wait(case: str) -> None:
-    async with Stage() as stage:
+async def test_a_nonsense_issuer_says_what_is_wrong_and_its_requests_wait(case: str, new_stage: NewStage) -> None:
+    async with new_stage() as stage:
         await two_authorities(stage)
         listed, spec, why = authorities(stage)[case]
-        await stage.apply(objects.issuer("odd", listed, namespace=NAMESPACE, **spec))
+        await stage.apply(objects.issuer("odd", listed, namespace=stage.namespace, **spec))
         await stage.ask("waits", "odd")
         await stage.ask("www", "web")
         request = await pending(stage, "waits")
         assert why in message(request)
         assert why in await told(stage, "odd", "InvalidSpec")
-        ready = stage.cluster.get("cdnissuers", NAMESPACE, "odd")["status"]["conditions"][0]
+        ready = stage.cluster.get("cdnissuers", stage.namespace, "odd")["status"]["conditions"][0]
         assert (ready["status"], ready["reason"]) == ("False", "InvalidSpec")
         assert why in ready["message"]
         assert signer_of(await ended(stage, "www")) == "edge"
-        await stage.apply(objects.issuer("odd", [stage.backup()], namespace=NAMESPACE))
+        await stage.apply(objects.issuer("odd", [stage.backup()], namespace=stage.namespace))
         assert signer_of(await ended(stage, "waits")) == "backup"
 
 
-OTHER_CA = objects.ca_secret("other", NAMESPACE)["data"]
+OTHER_CA = objects.ca_secret("other", "any")["data"]
 SECRETS: list[tuple[str, dict[str, str] | None, str]] = [
     ("missing", None, "edge-token"),
     ("without the key", {"tokn": b64encode(b"x").decode()}, "no key 'token'"),
@@ -132,14 +136,16 @@ SECRETS: list[tuple[str, dict[str, str] | None, str]] = [
 
 
 @pytest.mark.parametrize(("data", "why"), [pytest.param(*case[1:], id=case[0]) for case in SECRETS])
-async def test_a_bad_secret_is_named_and_mending_it_is_enough(data: dict[str, str] | None, why: str) -> None:
-    async with Stage() as stage:
+async def test_a_bad_secret_is_named_and_mending_it_is_enough(
+    data: dict[str, str] | None, why: str, new_stage: NewStage
+) -> None:
+    async with new_stage() as stage:
         edge = stage.edge(**QUICK)
         edge["cloudflare"] |= {"apiTokenSecretRef": {"name": "edge-token", "key": "token"}}
-        secret = objects.secret("edge-token", NAMESPACE, {})
+        secret = objects.secret("edge-token", stage.namespace, {})
         if data is not None:
             await stage.apply(secret | {"data": data})
-        await stage.apply(objects.issuer("edge", [edge], namespace=NAMESPACE))
+        await stage.apply(objects.issuer("edge", [edge], namespace=stage.namespace))
         await stage.ask("waits", "edge")
         request = await pending(stage, "waits")
         assert why in message(request)
@@ -150,13 +156,13 @@ async def test_a_bad_secret_is_named_and_mending_it_is_enough(data: dict[str, st
         assert await told(stage, "waits", "AuthorityUnauthorized") == message(request)
 
 
-async def test_a_ca_whose_key_does_not_match_is_named() -> None:
-    async with Stage() as stage:
-        mixed = objects.ca_secret("mixed", NAMESPACE)
+async def test_a_ca_whose_key_does_not_match_is_named(new_stage: NewStage) -> None:
+    async with new_stage() as stage:
+        mixed = objects.ca_secret("mixed", stage.namespace)
         mixed["data"]["tls.key"] = OTHER_CA["tls.key"]
         await stage.apply(mixed)
         entry = {"name": "backup", "ca": {"secretRef": {"name": "mixed"}}}
-        await stage.apply(objects.issuer("own", [entry], namespace=NAMESPACE))
+        await stage.apply(objects.issuer("own", [entry], namespace=stage.namespace))
         await stage.ask("waits", "own")
         request = await pending(stage, "waits")
         assert "mixed" in message(request)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 from issuer.api.meta import parse_time
 from issuer.api.request import signer_of
-from issuer.cli.stage import NAMESPACE, Stage
 from issuer.sandbox import objects
 from tests.component.harness import (
     ended,
@@ -19,6 +19,10 @@ from tests.component.harness import (
     two_authorities,
 )
 
+if TYPE_CHECKING:
+    from issuer.cli.stage import Stage
+    from tests.component.harness import NewStage
+
 PLURAL = "certificaterequests"
 
 
@@ -28,7 +32,7 @@ async def approve(stage: Stage, name: str, *others: str) -> None:
         {"type": type_, "status": "True", "reason": "Test", "message": "because", "lastTransitionTime": NOW}
         for type_ in ("Approved", *others)
     ]
-    await stage.cluster.set_status(PLURAL, NAMESPACE, name, {"conditions": conditions})
+    await stage.cluster.set_status(PLURAL, stage.namespace, name, {"conditions": conditions})
 
 
 NOW = "2099-01-01T00:00:00Z"
@@ -39,8 +43,8 @@ def writes_to(stage: Stage, name: str) -> int:
     return sum(f"/{PLURAL}/{name}/status" in write.path for write in stage.cluster.writes)
 
 
-async def test_nothing_is_written_before_an_approver_has_spoken() -> None:
-    async with Stage(approve=False) as stage:
+async def test_nothing_is_written_before_an_approver_has_spoken(new_stage: NewStage) -> None:
+    async with new_stage(approve=False) as stage:
         await two_authorities(stage)
         await stage.ask("first", "web")
         await stage.ask("second", "web")
@@ -51,8 +55,8 @@ async def test_nothing_is_written_before_an_approver_has_spoken() -> None:
         assert b"cdn_issuer_unapproved_requests 1.0" in stage.metrics.render()[0]
 
 
-async def test_a_denied_request_ends_as_denied_even_if_it_was_approved() -> None:
-    async with Stage(approve=False) as stage:
+async def test_a_denied_request_ends_as_denied_even_if_it_was_approved(new_stage: NewStage) -> None:
+    async with new_stage(approve=False) as stage:
         await two_authorities(stage)
         await stage.ask("denied", "web")
         await approve(stage, "denied", "Denied")
@@ -64,8 +68,8 @@ async def test_a_denied_request_ends_as_denied_even_if_it_was_approved() -> None
         assert signatures(stage) == 0
 
 
-async def test_an_invalid_request_ends_as_failed() -> None:
-    async with Stage(approve=False) as stage:
+async def test_an_invalid_request_ends_as_failed(new_stage: NewStage) -> None:
+    async with new_stage(approve=False) as stage:
         await two_authorities(stage)
         await stage.ask("invalid", "web")
         await approve(stage, "invalid", "InvalidRequest")
@@ -75,8 +79,8 @@ async def test_an_invalid_request_ends_as_failed() -> None:
         assert request.status.failure_time
 
 
-async def test_a_request_waits_for_its_issuer_and_is_signed_when_it_comes() -> None:
-    async with Stage() as stage:
+async def test_a_request_waits_for_its_issuer_and_is_signed_when_it_comes(new_stage: NewStage) -> None:
+    async with new_stage() as stage:
         await stage.ask("early", "web")
         assert "does not exist" in message(await pending(stage, "early"))
         await told(stage, "early", "IssuerNotFound")
@@ -84,8 +88,8 @@ async def test_a_request_waits_for_its_issuer_and_is_signed_when_it_comes() -> N
         assert signer_of(await ended(stage, "early")) == "edge"
 
 
-async def test_a_request_for_a_cluster_issuer_reads_its_secrets_elsewhere() -> None:
-    async with Stage() as stage:
+async def test_a_request_for_a_cluster_issuer_reads_its_secrets_elsewhere(new_stage: NewStage) -> None:
+    async with new_stage() as stage:
         await stage.apply(objects.ca_secret("central-ca", stage.options.cluster_resource_namespace))
         authority = {"name": "central", "ca": {"secretRef": {"name": "central-ca"}}}
         await stage.apply(objects.issuer("central", [authority]))
@@ -93,8 +97,8 @@ async def test_a_request_for_a_cluster_issuer_reads_its_secrets_elsewhere() -> N
         assert signer_of(await ended(stage, "www")) == "central"
 
 
-async def test_a_request_that_nobody_can_sign_fails_at_its_deadline_and_no_sooner() -> None:
-    async with Stage() as stage:
+async def test_a_request_that_nobody_can_sign_fails_at_its_deadline_and_no_sooner(new_stage: NewStage) -> None:
+    async with new_stage() as stage:
         await one_authority(stage, deadline="2s")
         stage.cdn.faults.set("status", status=503)
         await stage.ask("www", "alone")
@@ -108,8 +112,8 @@ async def test_a_request_that_nobody_can_sign_fails_at_its_deadline_and_no_soone
         assert await told(stage, "www", "DeadlineExceeded") == message(request)
 
 
-async def test_the_pending_condition_is_written_once_for_one_reason() -> None:
-    async with Stage() as stage:
+async def test_the_pending_condition_is_written_once_for_one_reason(new_stage: NewStage) -> None:
+    async with new_stage() as stage:
         await one_authority(stage, deadline="3s")
         stage.cdn.faults.set("status", status=503)
         await stage.ask("www", "alone")
@@ -120,8 +124,8 @@ async def test_the_pending_condition_is_written_once_for_one_reason() -> None:
         assert len(events(stage, "www")) <= 3
 
 
-async def test_the_annotation_chooses_the_authorities() -> None:
-    async with Stage() as stage:
+async def test_the_annotation_chooses_the_authorities(new_stage: NewStage) -> None:
+    async with new_stage() as stage:
         await two_authorities(stage)
         chosen, unknown = {"cdn-issuer.io/authorities": "backup"}, {"cdn-issuer.io/authorities": "publik"}
         await stage.ask("www", "web", annotations=chosen)
@@ -131,8 +135,8 @@ async def test_the_annotation_chooses_the_authorities() -> None:
         assert signatures(stage) == 0
 
 
-async def test_a_signed_request_says_who_signed_and_why_nobody_else_did() -> None:
-    async with Stage() as stage:
+async def test_a_signed_request_says_who_signed_and_why_nobody_else_did(new_stage: NewStage) -> None:
+    async with new_stage() as stage:
         await two_authorities(stage)
         stage.cdn.faults.set("status", status=503)
         await stage.ask("www", "web")
@@ -141,18 +145,18 @@ async def test_a_signed_request_says_who_signed_and_why_nobody_else_did() -> Non
         assert (told_by.status, told_by.reason) == ("True", "FailedOver")
         assert told_by.message.startswith("backup signed; before it, edge: ")
         assert request.status.certificate
-        assert stage.cluster.get(PLURAL, NAMESPACE, "www")["status"]["ca"]
+        assert stage.cluster.get(PLURAL, stage.namespace, "www")["status"]["ca"]
 
 
-async def test_nothing_is_written_to_a_finished_request() -> None:
-    async with Stage() as stage:
+async def test_nothing_is_written_to_a_finished_request(new_stage: NewStage) -> None:
+    async with new_stage() as stage:
         await two_authorities(stage)
         await stage.ask("www", "web")
         await ended(stage, "www")
         written = writes_to(stage, "www")
         await stage.stop_controller()
         await stage.start_controller()
-        await stage.apply(objects.issuer("web", [stage.backup()], namespace=NAMESPACE))
+        await stage.apply(objects.issuer("web", [stage.backup()], namespace=stage.namespace))
         await stage.ask("later", "web")
         await ended(stage, "later")
         stage.program.request_controller.wake()
@@ -161,11 +165,11 @@ async def test_nothing_is_written_to_a_finished_request() -> None:
         assert writes_to(stage, "www") == written
 
 
-async def test_a_request_of_another_issuer_is_not_touched() -> None:
-    async with Stage() as stage:
+async def test_a_request_of_another_issuer_is_not_touched(new_stage: NewStage) -> None:
+    async with new_stage() as stage:
         await two_authorities(stage)
         foreign = objects.certificate_request(
-            "foreign", objects.signing_request(["x.example.com"]), namespace=NAMESPACE, issuer="web"
+            "foreign", objects.signing_request(["x.example.com"]), namespace=stage.namespace, issuer="web"
         )
         foreign["spec"]["issuerRef"]["group"] = "cert-manager.io"
         await stage.apply(foreign)
@@ -174,19 +178,19 @@ async def test_a_request_of_another_issuer_is_not_touched() -> None:
         assert writes_to(stage, "foreign") == 0
 
 
-async def test_an_issuer_shows_which_authority_cannot_sign_and_why() -> None:
-    async with Stage() as stage:
+async def test_an_issuer_shows_which_authority_cannot_sign_and_why(new_stage: NewStage) -> None:
+    async with new_stage() as stage:
         await two_authorities(stage)
         del stage.cdn.tokens["sandbox-token"]
         await stage.ask("www", "web")
         await ended(stage, "www")
 
         def shown() -> bool:
-            status = stage.cluster.get("cdnissuers", NAMESPACE, "web").get("status", {})
+            status = stage.cluster.get("cdnissuers", stage.namespace, "web").get("status", {})
             return bool(status.get("active") == "backup")
 
         await stage.cluster.wait_for(shown)
-        status = stage.cluster.get("cdnissuers", NAMESPACE, "web")["status"]
+        status = stage.cluster.get("cdnissuers", stage.namespace, "web")["status"]
         ready = next(c for c in status["conditions"] if c["type"] == "Ready")
         assert ready["status"] == "True"
         assert ready["observedGeneration"] == 1

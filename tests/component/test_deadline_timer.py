@@ -6,13 +6,15 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from issuer.cli.stage import NAMESPACE, Stage
 from issuer.controllers.decision import DEFAULT_DEADLINE
 from tests.component.harness import ended
 from tests.component.rig import options, request, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from issuer.cli.stage import Stage
+    from tests.component.harness import NewStage
 
 REQUESTS = "certificaterequests"
 
@@ -25,7 +27,7 @@ async def approve(stage: Stage, name: str, when: datetime) -> None:
         "message": "approved by the test",
         "lastTransitionTime": when.strftime("%Y-%m-%dT%H:%M:%SZ"),
     }
-    await stage.cluster.set_status(REQUESTS, NAMESPACE, name, {"conditions": [condition]})
+    await stage.cluster.set_status(REQUESTS, stage.namespace, name, {"conditions": [condition]})
 
 
 def between(deadline: datetime) -> Callable[[], datetime]:
@@ -34,8 +36,8 @@ def between(deadline: datetime) -> Callable[[], datetime]:
     return lambda: next(readings, deadline + timedelta(milliseconds=1))
 
 
-async def test_a_deadline_that_passes_between_the_decision_and_its_timer_is_met() -> None:
-    async with Stage(options(leader_election=False), approve=False, controlled=False) as stage:
+async def test_a_deadline_that_passes_between_the_decision_and_its_timer_is_met(new_stage: NewStage) -> None:
+    async with new_stage(options(leader_election=False), approve=False, controlled=False) as stage:
         await stage.ask("late", "nowhere")
         approved = datetime.now(UTC).replace(microsecond=0)
         await approve(stage, "late", approved)
@@ -47,9 +49,9 @@ async def test_a_deadline_that_passes_between_the_decision_and_its_timer_is_met(
         assert "does not exist" in found.ready.message
 
 
-async def test_deadlines_spread_over_two_seconds_are_all_met() -> None:
+async def test_deadlines_spread_over_two_seconds_are_all_met(new_stage: NewStage) -> None:
     """As cert-manager writes them, approvals are whole seconds; here the moments at which timers are set are spread."""
-    async with Stage(options(leader_election=False), approve=False) as stage:
+    async with new_stage(options(leader_election=False), approve=False) as stage:
         await until(lambda: stage.program.is_leading)
         approved = datetime.now(UTC).replace(microsecond=0) - timedelta(seconds=DEFAULT_DEADLINE - 2)
         names = [f"late-{number}" for number in range(120)]

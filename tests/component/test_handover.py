@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from issuer.api.request import signer_of
-from issuer.cli.stage import Stage
 from issuer.kube.errors import LeaseLostError
 from issuer.sandbox.cluster import Fault
 from tests.component.rig import (
@@ -32,13 +31,14 @@ from tests.component.rig import (
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from issuer.cli.stage import Replica
+    from issuer.cli.stage import Replica, Stage
+    from tests.component.harness import NewStage
 
 
 @asynccontextmanager
-async def two_replicas() -> AsyncIterator[tuple[Stage, Replica, Replica]]:
+async def two_replicas(new_stage: NewStage) -> AsyncIterator[tuple[Stage, Replica, Replica]]:
     """A stage, the replica that leads, and the one that stands by."""
-    async with Stage(options(), controlled=False) as stage:
+    async with new_stage(options(), controlled=False) as stage:
         first = stage.replica(options(identity="first"))
         await until(lambda: first.program.is_leading)
         second = stage.replica(options(identity="second"))
@@ -58,8 +58,8 @@ async def give_away(stage: Stage, identity: str, seconds: int = 3600) -> None:
     await stage.apply({**lease, "metadata": {**lease["metadata"], "resourceVersion": ""}, "spec": spec})
 
 
-async def test_the_one_that_stands_by_has_its_caches_filled_and_does_nothing() -> None:
-    async with two_replicas() as (stage, first, second):
+async def test_the_one_that_stands_by_has_its_caches_filled_and_does_nothing(new_stage: NewStage) -> None:
+    async with two_replicas(new_stage) as (stage, first, second):
         await until(lambda: second.program.unready() is None)
         names = [f"one-{number}" for number in range(10)]
         for name in names:
@@ -70,8 +70,8 @@ async def test_the_one_that_stands_by_has_its_caches_filled_and_does_nothing() -
         assert all(status_writes(stage, name) == [200] for name in names)
 
 
-async def test_the_other_leads_within_the_time_of_the_lease_after_a_kill() -> None:
-    async with two_replicas() as (stage, first, second):
+async def test_the_other_leads_within_the_time_of_the_lease_after_a_kill(new_stage: NewStage) -> None:
+    async with two_replicas(new_stage) as (stage, first, second):
         await until(lambda: second.program.unready() is None)
         killed = time.monotonic()
         await first.kill()
@@ -82,8 +82,8 @@ async def test_the_other_leads_within_the_time_of_the_lease_after_a_kill() -> No
         assert holder(stage) == "second"
 
 
-async def test_the_other_leads_at_once_after_a_clean_stop() -> None:
-    async with two_replicas() as (_, first, second):
+async def test_the_other_leads_at_once_after_a_clean_stop(new_stage: NewStage) -> None:
+    async with two_replicas(new_stage) as (_, first, second):
         await until(lambda: second.program.unready() is None)
         await first.stop()
         began = time.monotonic()
@@ -92,8 +92,8 @@ async def test_the_other_leads_at_once_after_a_clean_stop() -> None:
 
 
 @pytest.mark.parametrize("way", ["kill", "stop"])
-async def test_a_crowd_of_requests_is_signed_once_each_across_a_handover(way: str) -> None:
-    async with two_replicas() as (stage, first, _):
+async def test_a_crowd_of_requests_is_signed_once_each_across_a_handover(new_stage: NewStage, way: str) -> None:
+    async with two_replicas(new_stage) as (stage, first, _):
         stage.cdn.latency = 0.2
         names = [f"one-{number}" for number in range(40)]
         for name in names:
@@ -106,8 +106,10 @@ async def test_a_crowd_of_requests_is_signed_once_each_across_a_handover(way: st
         assert all(status_writes(stage, name).count(200) == 1 for name in names)
 
 
-async def test_a_leader_whose_lease_is_taken_while_the_provider_signs_writes_nothing_after_that() -> None:
-    async with Stage(options(identity="first")) as stage:
+async def test_a_leader_whose_lease_is_taken_while_the_provider_signs_writes_nothing_after_that(
+    new_stage: NewStage,
+) -> None:
+    async with new_stage(options(identity="first")) as stage:
         await add_issuer(stage)
         await until(lambda: stage.program.is_leading)
         stage.cdn.faults.set("slow", seconds=1.5, methods=["POST"], paths=["/certificates"])
@@ -122,8 +124,8 @@ async def test_a_leader_whose_lease_is_taken_while_the_provider_signs_writes_not
         assert holder(stage) == "thief", "it does not release what it does not hold"
 
 
-async def test_the_next_leader_adopts_what_was_signed_for_the_one_that_lost_its_lease() -> None:
-    async with two_replicas() as (stage, first, second):
+async def test_the_next_leader_adopts_what_was_signed_for_the_one_that_lost_its_lease(new_stage: NewStage) -> None:
+    async with two_replicas(new_stage) as (stage, first, second):
         stage.cdn.faults.set("slow", seconds=1.0, methods=["POST"], paths=["/certificates"], count=1)
         csr = await stage.ask("one", "web")
         await stage.cdn.until(lambda: stage.cdn.calls[POST] == 1)
@@ -139,8 +141,10 @@ async def test_the_next_leader_adopts_what_was_signed_for_the_one_that_lost_its_
         assert stage.cdn.calls[REVOKE] == 0
 
 
-async def test_a_leader_cut_off_from_the_api_server_with_a_result_in_hand_leaves_it_to_the_next() -> None:
-    async with two_replicas() as (stage, first, second):
+async def test_a_leader_cut_off_from_the_api_server_with_a_result_in_hand_leaves_it_to_the_next(
+    new_stage: NewStage,
+) -> None:
+    async with two_replicas(new_stage) as (stage, first, second):
         stage.cluster.faults.add(Fault(kind="hang", method="PATCH", path_contains="/certificaterequests/one"))
         csr = await stage.ask("one", "web")
         await until(lambda: len(live(stage, csr)) == 1)

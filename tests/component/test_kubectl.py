@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 
-from issuer.cli.stage import NAMESPACE, Stage
+from issuer.cli.stage import Stage
 from issuer.sandbox import objects
+from issuer.sandbox.cluster.cluster import NAMESPACE
 from tests.component.rig import add_issuer, options
 
 if TYPE_CHECKING:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from issuer.api.request import signer_of
-from issuer.cli.stage import Stage
 from issuer.controllers.program import Options, Program
 from issuer.kube.client import KubeClient
 from issuer.kube.errors import LeaseLostError
@@ -21,6 +20,9 @@ from tests.component.harness import ended, live, signatures, two_authorities
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+    from issuer.cli.stage import Stage
+    from tests.component.harness import NewStage
 
 SHORT = Options(
     lease_duration=1.5, renew_deadline=1.0, retry_period=0.2, identity="first", allow_insecure_endpoints=True
@@ -48,8 +50,8 @@ async def second_replica(stage: Stage) -> AsyncIterator[Program]:
             await asyncio.gather(running, return_exceptions=True)
 
 
-async def test_only_the_holder_of_the_lease_works() -> None:
-    async with Stage(SHORT) as stage, second_replica(stage) as second:
+async def test_only_the_holder_of_the_lease_works(new_stage: NewStage) -> None:
+    async with new_stage(SHORT) as stage, second_replica(stage) as second:
         await two_authorities(stage)
         csr = await stage.ask("www", "web")
         await ended(stage, "www")
@@ -58,15 +60,17 @@ async def test_only_the_holder_of_the_lease_works() -> None:
         assert signatures(stage) == live(stage, csr) == 1
 
 
-async def test_a_clean_stop_gives_the_lease_up() -> None:
-    async with Stage(SHORT) as stage:
+async def test_a_clean_stop_gives_the_lease_up(new_stage: NewStage) -> None:
+    async with new_stage(SHORT) as stage:
         await stage.cluster.wait_for(lambda: holder(stage) == "first")
         await stage.stop_controller()
         assert holder(stage) == ""
 
 
-async def test_the_other_replica_takes_over_from_one_that_was_killed_and_signs_nothing_twice() -> None:
-    async with Stage(SHORT) as stage, second_replica(stage) as second:
+async def test_the_other_replica_takes_over_from_one_that_was_killed_and_signs_nothing_twice(
+    new_stage: NewStage,
+) -> None:
+    async with new_stage(SHORT) as stage, second_replica(stage) as second:
         await two_authorities(stage)
         await stage.ask("before", "web")
         await ended(stage, "before")
@@ -81,8 +85,8 @@ async def test_the_other_replica_takes_over_from_one_that_was_killed_and_signs_n
         assert live(stage, csr) == 1
 
 
-async def test_a_leader_whose_lease_was_taken_writes_nothing_more_and_ends() -> None:
-    async with Stage(SHORT) as stage:
+async def test_a_leader_whose_lease_was_taken_writes_nothing_more_and_ends(new_stage: NewStage) -> None:
+    async with new_stage(SHORT) as stage:
         await two_authorities(stage)
         await stage.cluster.wait_for(lambda: holder(stage) == "first")
         stage.cdn.faults.set("slow", seconds=0.3)
@@ -95,8 +99,8 @@ async def test_a_leader_whose_lease_was_taken_writes_nothing_more_and_ends() -> 
         assert signatures(stage) == 0
 
 
-async def test_a_leader_that_cannot_reach_the_api_server_stops_before_its_lease_runs_out() -> None:
-    async with Stage(SHORT) as stage:
+async def test_a_leader_that_cannot_reach_the_api_server_stops_before_its_lease_runs_out(new_stage: NewStage) -> None:
+    async with new_stage(SHORT) as stage:
         await two_authorities(stage)
         await stage.cluster.wait_for(lambda: holder(stage) == "first")
         stage.cluster.faults.add(Fault(kind="hang", path_contains="/leases/"))
@@ -104,8 +108,10 @@ async def test_a_leader_that_cannot_reach_the_api_server_stops_before_its_lease_
         assert not stage.program.is_leading
 
 
-async def test_a_leader_that_was_stopped_past_its_lease_may_neither_call_nor_write_when_it_goes_on() -> None:
-    async with Stage(SHORT) as stage:
+async def test_a_leader_that_was_stopped_past_its_lease_may_neither_call_nor_write_when_it_goes_on(
+    new_stage: NewStage,
+) -> None:
+    async with new_stage(SHORT) as stage:
         await stage.cluster.wait_for(lambda: stage.program.is_leading)
         elector, program = stage.program.elector, stage.program
         program.may_write()

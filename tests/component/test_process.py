@@ -19,12 +19,14 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 
 from issuer.api.request import signer_of
-from issuer.cli.stage import Stage
 from tests.component.rig import POST, add_issuer, holder, live, options, request, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
+
+    from issuer.cli.stage import Stage
+    from tests.component.harness import NewStage
 
 START = 30.0
 """Seconds that a process may take to start on a busy machine."""
@@ -89,13 +91,13 @@ async def running(stage: Stage, home: Path, *flags: str, **environment: str) -> 
             await process.communicate()
 
 
-def staged() -> Stage:
+def staged(new_stage: NewStage) -> Stage:
     """A cluster and a provider; the controller comes as a process."""
-    return Stage(options(), controlled=False)
+    return new_stage(options(), controlled=False)
 
 
-async def test_a_process_signs_answers_its_probes_and_stops_cleanly(tmp_path: Path) -> None:
-    async with staged() as stage, running(stage, tmp_path) as controller:
+async def test_a_process_signs_answers_its_probes_and_stops_cleanly(new_stage: NewStage, tmp_path: Path) -> None:
+    async with staged(new_stage) as stage, running(stage, tmp_path) as controller:
         await controller.until_ready()
         assert (await controller.get("/healthz"))[0] == 200
         await add_issuer(stage)
@@ -115,8 +117,8 @@ async def test_a_process_signs_answers_its_probes_and_stops_cleanly(tmp_path: Pa
         assert len(live(stage, csr)) == 1
 
 
-async def test_sigterm_waits_for_what_is_in_flight_but_no_longer(tmp_path: Path) -> None:
-    async with staged() as stage, running(stage, tmp_path, "--grace", "10") as controller:
+async def test_sigterm_waits_for_what_is_in_flight_but_no_longer(new_stage: NewStage, tmp_path: Path) -> None:
+    async with staged(new_stage) as stage, running(stage, tmp_path, "--grace", "10") as controller:
         await add_issuer(stage)
         stage.cdn.faults.set("slow", seconds=1.5, methods=["POST"], paths=["/certificates"])
         await stage.ask("one", "web")
@@ -131,8 +133,8 @@ async def test_sigterm_waits_for_what_is_in_flight_but_no_longer(tmp_path: Path)
         assert holder(stage) == ""
 
 
-async def test_sigterm_ends_it_within_the_grace_though_the_provider_hangs(tmp_path: Path) -> None:
-    async with staged() as stage, running(stage, tmp_path, "--grace", "2") as controller:
+async def test_sigterm_ends_it_within_the_grace_though_the_provider_hangs(new_stage: NewStage, tmp_path: Path) -> None:
+    async with staged(new_stage) as stage, running(stage, tmp_path, "--grace", "2") as controller:
         await add_issuer(stage)
         stage.cdn.faults.set("hang", methods=["POST"])
         await stage.ask("one", "web")
@@ -147,8 +149,8 @@ async def test_sigterm_ends_it_within_the_grace_though_the_provider_hangs(tmp_pa
         assert holder(stage) == ""
 
 
-async def test_sigterm_ends_a_process_that_stands_by(tmp_path: Path) -> None:
-    async with staged() as stage:
+async def test_sigterm_ends_a_process_that_stands_by(new_stage: NewStage, tmp_path: Path) -> None:
+    async with staged(new_stage) as stage:
         first = stage.replica(options(identity="first"))
         await until(lambda: first.program.is_leading)
         async with running(stage, tmp_path) as controller:
@@ -160,9 +162,9 @@ async def test_sigterm_ends_a_process_that_stands_by(tmp_path: Path) -> None:
         await first.stop()
 
 
-async def test_a_process_whose_lease_is_taken_away_ends_with_exit_code_1(tmp_path: Path) -> None:
+async def test_a_process_whose_lease_is_taken_away_ends_with_exit_code_1(new_stage: NewStage, tmp_path: Path) -> None:
     async with (
-        staged() as stage,
+        staged(new_stage) as stage,
         running(
             stage, tmp_path, "--lease-duration", "3", "--renew-deadline", "2", "--retry-period", "0.3"
         ) as controller,
@@ -178,12 +180,12 @@ async def test_a_process_whose_lease_is_taken_away_ends_with_exit_code_1(tmp_pat
         assert holder(stage) == "thief"
 
 
-async def test_a_taken_port_is_told_in_one_line(tmp_path: Path) -> None:
+async def test_a_taken_port_is_told_in_one_line(new_stage: NewStage, tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         where = f"127.0.0.1:{taken.getsockname()[1]}"
-        async with staged() as stage, running(stage, tmp_path, "--listen", where) as controller:
+        async with staged(new_stage) as stage, running(stage, tmp_path, "--listen", where) as controller:
             code, log = await controller.ended()
         assert code == 1
         (told,) = log
@@ -192,10 +194,10 @@ async def test_a_taken_port_is_told_in_one_line(tmp_path: Path) -> None:
         assert where in told["error"]
 
 
-async def test_an_unreachable_api_is_told_in_one_line(tmp_path: Path) -> None:
+async def test_an_unreachable_api_is_told_in_one_line(new_stage: NewStage, tmp_path: Path) -> None:
     nobody = tmp_path / "nobody"
     url = f"http://127.0.0.1:{free_port()}"
-    async with staged() as stage:
+    async with staged(new_stage) as stage:
         nobody.write_text(stage.cluster.kubeconfig().replace(stage.api_url, url))
         async with running(stage, tmp_path, "--kubeconfig", str(nobody)) as controller:
             code, log = await controller.ended()
@@ -205,8 +207,11 @@ async def test_an_unreachable_api_is_told_in_one_line(tmp_path: Path) -> None:
     assert url in json.dumps(told)
 
 
-async def test_a_kubeconfig_that_is_not_there_is_told_in_one_line(tmp_path: Path) -> None:
-    async with staged() as stage, running(stage, tmp_path, "--kubeconfig", str(tmp_path / "nowhere")) as controller:
+async def test_a_kubeconfig_that_is_not_there_is_told_in_one_line(new_stage: NewStage, tmp_path: Path) -> None:
+    async with (
+        staged(new_stage) as stage,
+        running(stage, tmp_path, "--kubeconfig", str(tmp_path / "nowhere")) as controller,
+    ):
         code, log = await controller.ended()
     assert code == 1
     (told,) = log
@@ -214,9 +219,9 @@ async def test_a_kubeconfig_that_is_not_there_is_told_in_one_line(tmp_path: Path
     assert "nowhere" in told["error"]
 
 
-async def test_every_option_can_come_from_the_environment(tmp_path: Path) -> None:
+async def test_every_option_can_come_from_the_environment(new_stage: NewStage, tmp_path: Path) -> None:
     async with (
-        staged() as stage,
+        staged(new_stage) as stage,
         running(
             stage, tmp_path, CDN_ISSUER_RUN_IDENTITY="from-the-environment", CDN_ISSUER_RUN_LEASE_NAME="another"
         ) as controller,

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from base64 import b64decode
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 import pytest
 
 from issuer.api.request import signer_of
-from issuer.cli.stage import NAMESPACE, Stage
 from issuer.sandbox import objects
 from issuer.sandbox.cluster import Fault
 from tests.component.rig import (
@@ -29,6 +29,10 @@ from tests.component.rig import (
     version,
 )
 
+if TYPE_CHECKING:
+    from issuer.cli.stage import Stage
+    from tests.component.harness import NewStage
+
 STATUS = "/certificaterequests/one/status"
 
 
@@ -41,11 +45,11 @@ async def approve(stage: Stage, name: str, ago: timedelta) -> None:
         "message": "approved by the test",
         "lastTransitionTime": (datetime.now(UTC) - ago).strftime("%Y-%m-%dT%H:%M:%SZ"),
     }
-    await stage.cluster.set_status("certificaterequests", NAMESPACE, name, {"conditions": [approved]})
+    await stage.cluster.set_status("certificaterequests", stage.namespace, name, {"conditions": [approved]})
 
 
-async def test_a_certificate_signed_before_the_kill_is_adopted_by_the_next_controller() -> None:
-    async with Stage(options()) as stage:
+async def test_a_certificate_signed_before_the_kill_is_adopted_by_the_next_controller(new_stage: NewStage) -> None:
+    async with new_stage(options()) as stage:
         await add_issuer(stage)
         hanging = stage.cluster.faults.add(Fault(kind="hang", method="PATCH", path_contains=STATUS))
         csr = await stage.ask("one", "web")
@@ -65,8 +69,8 @@ async def test_a_certificate_signed_before_the_kill_is_adopted_by_the_next_contr
         assert stage.cdn.calls[REVOKE] == 0
 
 
-async def test_a_write_that_was_applied_before_the_kill_is_not_made_again() -> None:
-    async with Stage(options()) as stage:
+async def test_a_write_that_was_applied_before_the_kill_is_not_made_again(new_stage: NewStage) -> None:
+    async with new_stage(options()) as stage:
         await add_issuer(stage)
         stage.cluster.faults.add(Fault(kind="hang", method="PATCH", path_contains=STATUS, after=True))
         csr = await stage.ask("one", "web")
@@ -84,8 +88,10 @@ async def test_a_write_that_was_applied_before_the_kill_is_not_made_again() -> N
 
 
 @pytest.mark.parametrize("signed", [False, True], ids=["unsigned", "signed"])
-async def test_a_controller_killed_while_the_provider_hangs_leaves_one_certificate_in_the_end(*, signed: bool) -> None:
-    async with Stage(options()) as stage:
+async def test_a_controller_killed_while_the_provider_hangs_leaves_one_certificate_in_the_end(
+    new_stage: NewStage, *, signed: bool
+) -> None:
+    async with new_stage(options()) as stage:
         await add_issuer(stage)
         kind = "hang-after" if signed else "hang"
         stage.cdn.faults.set(kind, methods=["POST"], paths=["/certificates"], count=1)
@@ -102,8 +108,8 @@ async def test_a_controller_killed_while_the_provider_hangs_leaves_one_certifica
         assert len(stage.cdn.certificates) == 1
 
 
-async def test_a_request_that_was_pending_at_the_kill_is_taken_up_by_the_next_controller() -> None:
-    async with Stage(options()) as stage:
+async def test_a_request_that_was_pending_at_the_kill_is_taken_up_by_the_next_controller(new_stage: NewStage) -> None:
+    async with new_stage(options()) as stage:
         await add_issuer(stage)
         stage.cdn.faults.set("status", status=503)
         csr = await stage.ask("one", "web")
@@ -118,8 +124,10 @@ async def test_a_request_that_was_pending_at_the_kill_is_taken_up_by_the_next_co
         assert len(live(stage, csr)) == 1
 
 
-async def test_a_request_whose_deadline_passed_while_nobody_ran_gets_one_attempt_and_then_ends() -> None:
-    async with Stage(options(), approve=False, controlled=False) as stage:
+async def test_a_request_whose_deadline_passed_while_nobody_ran_gets_one_attempt_and_then_ends(
+    new_stage: NewStage,
+) -> None:
+    async with new_stage(options(), approve=False, controlled=False) as stage:
         await add_issuer(stage, deadline="60s")
         stage.cdn.faults.set("status", status=503)
         await stage.ask("one", "web")
@@ -136,8 +144,10 @@ async def test_a_request_whose_deadline_passed_while_nobody_ran_gets_one_attempt
         assert stage.cdn.calls[POST] + stage.cdn.calls[LIST] + stage.cdn.calls["GET /zones"] >= 1
 
 
-async def test_a_request_whose_deadline_passed_while_nobody_ran_is_signed_if_the_one_attempt_succeeds() -> None:
-    async with Stage(options(), approve=False, controlled=False) as stage:
+async def test_a_request_whose_deadline_passed_while_nobody_ran_is_signed_if_the_one_attempt_succeeds(
+    new_stage: NewStage,
+) -> None:
+    async with new_stage(options(), approve=False, controlled=False) as stage:
         await add_issuer(stage, deadline="60s")
         csr = await stage.ask("one", "web")
         await approve(stage, "one", timedelta(hours=1))
@@ -149,8 +159,8 @@ async def test_a_request_whose_deadline_passed_while_nobody_ran_is_signed_if_the
         assert len(live(stage, csr)) == 1
 
 
-async def test_a_clean_stop_delivers_what_is_in_flight_and_releases_the_lease() -> None:
-    async with Stage(options()) as stage:
+async def test_a_clean_stop_delivers_what_is_in_flight_and_releases_the_lease(new_stage: NewStage) -> None:
+    async with new_stage(options()) as stage:
         await add_issuer(stage)
         stage.cdn.faults.set("slow", seconds=1, methods=["POST"], paths=["/certificates"])
         names = [f"flying-{number}" for number in range(5)]
@@ -165,8 +175,8 @@ async def test_a_clean_stop_delivers_what_is_in_flight_and_releases_the_lease() 
         assert holder(stage) == ""
 
 
-async def test_a_clean_stop_repeats_the_write_that_is_refused() -> None:
-    async with Stage(options()) as stage:
+async def test_a_clean_stop_repeats_the_write_that_is_refused(new_stage: NewStage) -> None:
+    async with new_stage(options()) as stage:
         await add_issuer(stage)
         stage.cdn.faults.set("slow", seconds=0.5, methods=["POST"], paths=["/certificates"])
         refused = stage.cluster.faults.add(Fault(kind="error", method="PATCH", path_contains=STATUS, count=10))
@@ -179,8 +189,8 @@ async def test_a_clean_stop_repeats_the_write_that_is_refused() -> None:
         assert stage.cdn.calls[POST] == 1
 
 
-async def test_a_clean_stop_sends_nothing_new_to_the_provider() -> None:
-    async with Stage(options()) as stage:
+async def test_a_clean_stop_sends_nothing_new_to_the_provider(new_stage: NewStage) -> None:
+    async with new_stage(options()) as stage:
         await add_issuer(stage)
         stage.cdn.faults.set("slow", seconds=1, methods=["POST"], paths=["/certificates"])
         await stage.ask("one", "web")
@@ -198,13 +208,15 @@ async def test_a_clean_stop_sends_nothing_new_to_the_provider() -> None:
         assert stage.cdn.ledger.duplicates() == 0
 
 
-async def test_a_namesake_made_while_the_first_was_being_signed_gets_a_certificate_of_its_own() -> None:
-    async with Stage(options(leader_election=False)) as stage:
+async def test_a_namesake_made_while_the_first_was_being_signed_gets_a_certificate_of_its_own(
+    new_stage: NewStage,
+) -> None:
+    async with new_stage(options(leader_election=False)) as stage:
         await add_issuer(stage)
         stage.cdn.faults.set("slow", seconds=0.7, methods=["POST"], paths=["/certificates"], count=1)
         first = await stage.ask("one", "web")
         await stage.cdn.until(lambda: stage.cdn.calls[POST] == 1)
-        await stage.cluster.delete("certificaterequests", NAMESPACE, "one")
+        await stage.cluster.delete("certificaterequests", stage.namespace, "one")
         second = await stage.ask("one", "web")
 
         await stage.finished(["one"])
@@ -217,42 +229,42 @@ async def test_a_namesake_made_while_the_first_was_being_signed_gets_a_certifica
         assert status_writes(stage, "one").count(200) == 1
 
 
-async def test_a_result_is_not_written_to_a_namesake_that_still_waits_for_its_own() -> None:
-    async with Stage(options(leader_election=False)) as stage:
+async def test_a_result_is_not_written_to_a_namesake_that_still_waits_for_its_own(new_stage: NewStage) -> None:
+    async with new_stage(options(leader_election=False)) as stage:
         await add_issuer(stage)
         await until(lambda: stage.program.is_leading)
         stage.cdn.faults.set("slow", seconds=0.3, methods=["POST"], paths=["/certificates"], count=1)
         first = await stage.ask("one", "web")
         await stage.cdn.until(lambda: stage.cdn.calls[POST] == 1)
         stage.cdn.faults.set("slow", seconds=1.5, methods=["POST"], paths=["/certificates"], count=1)
-        await stage.cluster.delete("certificaterequests", NAMESPACE, "one")
+        await stage.cluster.delete("certificaterequests", stage.namespace, "one")
         second = await stage.ask("one", "web")
         await stage.cdn.until(lambda: len(live(stage, first)) == 1)
 
         await stage.finished(["one"])
         (own,) = live(stage, second)
-        delivered = stage.cluster.get("certificaterequests", NAMESPACE, "one")["status"]["certificate"]
+        delivered = stage.cluster.get("certificaterequests", stage.namespace, "one")["status"]["certificate"]
         assert b64decode(delivered).decode().startswith(own.certificate)
         await swept(stage)
         assert live(stage, first) == ()
 
 
-async def test_a_namesake_with_the_same_key_keeps_the_certificate_that_it_received() -> None:
-    async with Stage(options(leader_election=False)) as stage:
+async def test_a_namesake_with_the_same_key_keeps_the_certificate_that_it_received(new_stage: NewStage) -> None:
+    async with new_stage(options(leader_election=False)) as stage:
         await add_issuer(stage)
         csr = objects.signing_request(["one.example.com"])
-        wanted = objects.certificate_request("one", csr, namespace=NAMESPACE, issuer="web")
+        wanted = objects.certificate_request("one", csr, namespace=stage.namespace, issuer="web")
         stage.cdn.faults.set("slow", seconds=0.7, methods=["POST"], paths=["/certificates"], count=1)
         await stage.apply(wanted)
         await stage.cdn.until(lambda: stage.cdn.calls[POST] == 1)
-        await stage.cluster.delete("certificaterequests", NAMESPACE, "one")
+        await stage.cluster.delete("certificaterequests", stage.namespace, "one")
         await stage.apply(wanted)
 
         await stage.finished(["one"])
         await stage.cdn.until(lambda: len(stage.cdn.certificates) == stage.cdn.calls[POST])
         await swept(stage)
         (left,) = live(stage, csr)
-        delivered = stage.cluster.get("certificaterequests", NAMESPACE, "one")["status"]["certificate"]
+        delivered = stage.cluster.get("certificaterequests", stage.namespace, "one")["status"]["certificate"]
         assert b64decode(delivered).decode().startswith(left.certificate)
 
 

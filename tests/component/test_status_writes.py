@@ -6,20 +6,25 @@ to take it, and one that may have reached it must never be revoked. Each test ru
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from issuer.api.request import signer_of
-from issuer.cli.stage import NAMESPACE, Stage
 from issuer.sandbox.cluster import Fault
 from tests.component.rig import POST, REVOKE, add_issuer, live, options, request, status_writes, until, version
+
+if TYPE_CHECKING:
+    from issuer.cli.stage import Stage
+    from tests.component.harness import NewStage
 
 STATUS = "/certificaterequests/one/status"
 THE_REQUEST = "/certificaterequests/one"
 """Writes of its status and reads of it alone; a list names no object."""
 
 
-def stage(*, kube_timeout: float = 10.0) -> Stage:
-    return Stage(options(leader_election=False), kube_timeout=kube_timeout)
+def prepared(new_stage: NewStage, *, kube_timeout: float = 10.0) -> Stage:
+    return new_stage(options(leader_election=False), kube_timeout=kube_timeout)
 
 
 async def set_up(stage: Stage) -> None:
@@ -49,123 +54,125 @@ async def assert_signed_once_and_delivered(stage: Stage, csr: bytes) -> None:
 
 @pytest.mark.parametrize("times", [1, 10, 100])
 @pytest.mark.parametrize("kind", ["race", "error"])
-async def test_a_write_that_is_refused_is_repeated_until_it_is_taken(kind: str, times: int) -> None:
-    async with stage() as played:
-        await set_up(played)
-        fault = played.cluster.faults.add(Fault(kind=kind, method="PATCH", path_contains=STATUS, count=times))  # type: ignore[arg-type]
-        csr = await played.ask("one", "web")
-        await played.finished(["one"])
+async def test_a_write_that_is_refused_is_repeated_until_it_is_taken(
+    new_stage: NewStage, kind: str, times: int
+) -> None:
+    async with prepared(new_stage) as stage:
+        await set_up(stage)
+        fault = stage.cluster.faults.add(Fault(kind=kind, method="PATCH", path_contains=STATUS, count=times))  # type: ignore[arg-type]
+        csr = await stage.ask("one", "web")
+        await stage.finished(["one"])
         assert fault.hits == times
         refusal = 409 if kind == "race" else 500
-        *refused, taken = status_writes(played, "one")
+        *refused, taken = status_writes(stage, "one")
         assert set(refused) == {refusal}
         assert len(refused) >= times
         assert taken == 200
-        await assert_signed_once_and_delivered(played, csr)
+        await assert_signed_once_and_delivered(stage, csr)
 
 
 @pytest.mark.parametrize("times", [1, 10, 100])
-async def test_a_write_that_hangs_is_given_up_and_repeated(times: int) -> None:
-    async with stage(kube_timeout=0.1) as played:
-        await set_up(played)
-        fault = played.cluster.faults.add(Fault(kind="hang", method="PATCH", path_contains=STATUS, count=times))
-        csr = await played.ask("one", "web")
-        await played.finished(["one"])
+async def test_a_write_that_hangs_is_given_up_and_repeated(new_stage: NewStage, times: int) -> None:
+    async with prepared(new_stage, kube_timeout=0.1) as stage:
+        await set_up(stage)
+        fault = stage.cluster.faults.add(Fault(kind="hang", method="PATCH", path_contains=STATUS, count=times))
+        csr = await stage.ask("one", "web")
+        await stage.finished(["one"])
         assert fault.hits == times
-        await assert_signed_once_and_delivered(played, csr)
+        await assert_signed_once_and_delivered(stage, csr)
 
 
 @pytest.mark.parametrize("times", [1, 10, 100])
 @pytest.mark.parametrize("kind", ["error", "cut"])
-async def test_a_write_whose_answer_is_lost_is_recognised_as_done(kind: str, times: int) -> None:
-    async with stage() as played:
-        await set_up(played)
+async def test_a_write_whose_answer_is_lost_is_recognised_as_done(new_stage: NewStage, kind: str, times: int) -> None:
+    async with prepared(new_stage) as stage:
+        await set_up(stage)
         lost = Fault(kind=kind, path_contains=THE_REQUEST, count=times, after=True)  # type: ignore[arg-type]
-        played.cluster.faults.add(lost)
-        csr = await played.ask("one", "web")
-        await played.finished(["one"])
-        applied = version(played, "one")
+        stage.cluster.faults.add(lost)
+        csr = await stage.ask("one", "web")
+        await stage.finished(["one"])
+        applied = version(stage, "one")
         await until(lambda: lost.hits == times)
-        await until(lambda: played.program.engine.orphans == 0)
-        assert version(played, "one") == applied, "the first write was applied, so no other may be"
-        await assert_signed_once_and_delivered(played, csr)
+        await until(lambda: stage.program.engine.orphans == 0)
+        assert version(stage, "one") == applied, "the first write was applied, so no other may be"
+        await assert_signed_once_and_delivered(stage, csr)
 
 
-async def test_the_label_that_somebody_else_wrote_meanwhile_survives_our_write() -> None:
-    async with stage() as played:
-        await set_up(played)
-        played.cluster.faults.add(Fault(kind="race", method="PATCH", path_contains=STATUS, count=3))
-        await played.ask("one", "web")
-        await played.finished(["one"])
-        annotations = played.cluster.get("certificaterequests", NAMESPACE, "one")["metadata"]["annotations"]
+async def test_the_label_that_somebody_else_wrote_meanwhile_survives_our_write(new_stage: NewStage) -> None:
+    async with prepared(new_stage) as stage:
+        await set_up(stage)
+        stage.cluster.faults.add(Fault(kind="race", method="PATCH", path_contains=STATUS, count=3))
+        await stage.ask("one", "web")
+        await stage.finished(["one"])
+        annotations = stage.cluster.get("certificaterequests", stage.namespace, "one")["metadata"]["annotations"]
         assert annotations["sandbox/touched"] == "3"
 
 
 @pytest.mark.parametrize("kind", ["error", "cut"])
 async def test_a_delivered_certificate_is_not_revoked_though_the_answer_was_lost_and_the_request_deleted(
-    kind: str,
+    new_stage: NewStage, kind: str
 ) -> None:
-    async with stage() as played:
-        await set_up(played)
-        played.cluster.faults.add(Fault(kind=kind, path_contains=THE_REQUEST, after=True))  # type: ignore[arg-type]
-        csr = await played.ask("one", "web")
-        await played.finished(["one"])
-        await played.cluster.delete("certificaterequests", NAMESPACE, "one")
-        played.cluster.faults.clear()
-        await until(lambda: 404 in status_writes(played, "one"))
-        await until(lambda: played.program.engine.orphans == 0)
-        await played.program.engine.sweep()
-        assert len(live(played, csr)) == 1
-        assert played.cdn.calls[REVOKE] == 0
-        assert played.cdn.calls[POST] == 1
+    async with prepared(new_stage) as stage:
+        await set_up(stage)
+        stage.cluster.faults.add(Fault(kind=kind, path_contains=THE_REQUEST, after=True))  # type: ignore[arg-type]
+        csr = await stage.ask("one", "web")
+        await stage.finished(["one"])
+        await stage.cluster.delete("certificaterequests", stage.namespace, "one")
+        stage.cluster.faults.clear()
+        await until(lambda: 404 in status_writes(stage, "one"))
+        await until(lambda: stage.program.engine.orphans == 0)
+        await stage.program.engine.sweep()
+        assert len(live(stage, csr)) == 1
+        assert stage.cdn.calls[REVOKE] == 0
+        assert stage.cdn.calls[POST] == 1
 
 
-async def test_a_certificate_that_certainly_nobody_received_is_revoked() -> None:
-    async with stage() as played:
-        await set_up(played)
+async def test_a_certificate_that_certainly_nobody_received_is_revoked(new_stage: NewStage) -> None:
+    async with prepared(new_stage) as stage:
+        await set_up(stage)
         refused = Fault(kind="throttle", method="PATCH", path_contains=STATUS)
-        played.cluster.faults.add(refused)
-        csr = await played.ask("one", "web")
+        stage.cluster.faults.add(refused)
+        csr = await stage.ask("one", "web")
         await until(lambda: refused.hits > 0)
-        await played.cluster.delete("certificaterequests", NAMESPACE, "one")
-        played.cluster.faults.clear()
-        await until(lambda: 404 in status_writes(played, "one"))
-        await played.ask("other", "web")
-        await played.finished(["other"])
-        await played.program.engine.sweep()
-        assert live(played, csr) == ()
-        assert played.cdn.calls[REVOKE] == 1
+        await stage.cluster.delete("certificaterequests", stage.namespace, "one")
+        stage.cluster.faults.clear()
+        await until(lambda: 404 in status_writes(stage, "one"))
+        await stage.ask("other", "web")
+        await stage.finished(["other"])
+        await stage.program.engine.sweep()
+        assert live(stage, csr) == ()
+        assert stage.cdn.calls[REVOKE] == 1
 
 
-async def test_a_result_does_not_overwrite_the_end_that_somebody_else_wrote_meanwhile() -> None:
-    async with stage() as played:
-        await set_up(played)
-        refused = played.cluster.faults.add(Fault(kind="throttle", method="PATCH", path_contains=STATUS, seconds=0))
-        csr = await played.ask("one", "web")
+async def test_a_result_does_not_overwrite_the_end_that_somebody_else_wrote_meanwhile(new_stage: NewStage) -> None:
+    async with prepared(new_stage) as stage:
+        await set_up(stage)
+        refused = stage.cluster.faults.add(Fault(kind="throttle", method="PATCH", path_contains=STATUS, seconds=0))
+        csr = await stage.ask("one", "web")
         await until(lambda: refused.hits > 0)
-        status = played.cluster.get("certificaterequests", NAMESPACE, "one")["status"]
+        status = stage.cluster.get("certificaterequests", stage.namespace, "one")["status"]
         failed = {"type": "Ready", "status": "False", "reason": "Failed", "message": "ended by hand"}
-        await played.cluster.set_status(
-            "certificaterequests", NAMESPACE, "one", {"conditions": [*status["conditions"], failed]}
+        await stage.cluster.set_status(
+            "certificaterequests", stage.namespace, "one", {"conditions": [*status["conditions"], failed]}
         )
-        ended = version(played, "one")
-        played.cluster.faults.clear()
-        await until(lambda: 409 in status_writes(played, "one"))
-        await played.ask("other", "web")
-        await played.finished(["other"])
-        await played.program.engine.sweep()
-        assert version(played, "one") == ended
-        assert live(played, csr) == (), "nobody received it"
+        ended = version(stage, "one")
+        stage.cluster.faults.clear()
+        await until(lambda: 409 in status_writes(stage, "one"))
+        await stage.ask("other", "web")
+        await stage.finished(["other"])
+        await stage.program.engine.sweep()
+        assert version(stage, "one") == ended
+        assert live(stage, csr) == (), "nobody received it"
 
 
-async def test_a_refused_failure_is_written_as_often_as_it_takes_too() -> None:
-    async with stage() as played:
-        await set_up(played)
-        played.cluster.faults.add(Fault(kind="race", method="PATCH", path_contains=STATUS, count=10))
-        await played.ask("one", "web", "www.elsewhere.org")
-        await played.finished(["one"])
-        ready = request(played, "one").ready
+async def test_a_refused_failure_is_written_as_often_as_it_takes_too(new_stage: NewStage) -> None:
+    async with prepared(new_stage) as stage:
+        await set_up(stage)
+        stage.cluster.faults.add(Fault(kind="race", method="PATCH", path_contains=STATUS, count=10))
+        await stage.ask("one", "web", "www.elsewhere.org")
+        await stage.finished(["one"])
+        ready = request(stage, "one").ready
         assert ready is not None
         assert ready.reason == "Failed"
-        assert played.cdn.calls[POST] <= 1
-        await assert_nothing_follows(played, "one")
+        assert stage.cdn.calls[POST] <= 1
+        await assert_nothing_follows(stage, "one")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from issuer.kube.access import Access
 from issuer.sandbox.cluster.errors import StatusError
 from issuer.sandbox.cluster.faults import Faults
 from issuer.sandbox.cluster.kinds import BUILT_IN, CRDS, NAMESPACES, from_crd
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from issuer.sandbox.cluster.store import Happening
 
 REQUESTS: Final = ("cert-manager.io", "certificaterequests")
+NAMESPACE: Final = "demo"
 
 
 class Cluster:
@@ -35,10 +37,12 @@ class Cluster:
 
     Attributes:
         faults: what goes wrong.
+        namespace: where the demo and the tests put their objects.
     """
 
     def __init__(self, *, approve: bool = False) -> None:
         self.faults: Final = Faults()
+        self.namespace: Final = NAMESPACE
         self._approve = approve
         self._store = Store()
         self._kinds = Kinds(BUILT_IN)
@@ -67,6 +71,10 @@ class Cluster:
     def calls(self) -> list[tuple[str, str]]:
         """Every call over HTTP: method and path."""
         return self._server.calls
+
+    def access(self) -> Access:
+        """How a client in this process reaches it."""
+        return Access(self.url)
 
     def kubeconfig(self) -> str:
         """A kubeconfig for kubectl."""

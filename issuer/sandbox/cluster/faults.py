@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+from issuer.sandbox.cluster import errors
+from issuer.sandbox.cluster.errors import StatusError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 FaultKind = Literal["conflict", "race", "gone", "throttle", "error", "hang", "cut", "latency"]
 
@@ -66,3 +73,41 @@ class Faults:
                 fault.hits += 1
                 return fault
         return None
+
+
+async def inflict(
+    fault: Fault, *, hanging: asyncio.Event, touch: Callable[[int], None], transport: asyncio.BaseTransport | None
+) -> None:
+    """Do what a fault says to one call; whoever calls it answers the call as usual afterwards, if it returns.
+
+    Args:
+        fault: what to do.
+        hanging: set when the server stops, which ends the calls that hang.
+        touch: writes to the object of the call, as somebody else would; it is given a number.
+        transport: of the caller's connection.
+
+    Raises:
+        StatusError: it is an answer.
+        ConnectionResetError: it is none.
+    """
+    match fault.kind:
+        case "latency":
+            await asyncio.sleep(fault.seconds)
+        case "conflict":
+            raise StatusError(409, "Conflict", "the object has been modified (a fault)")
+        case "race":
+            touch(fault.hits)
+        case "gone":
+            raise errors.expired("too old resource version (a fault)")
+        case "throttle":
+            headers = {"Retry-After": f"{fault.seconds:.0f}"}
+            raise StatusError(429, "TooManyRequests", "too many requests (a fault)", headers=headers)
+        case "error":
+            raise StatusError(fault.status, "InternalError", "an error on the server (a fault)")
+        case "hang":
+            await hanging.wait()
+            raise ConnectionResetError
+        case "cut":
+            if isinstance(transport, asyncio.Transport):
+                transport.abort()
+            raise ConnectionResetError

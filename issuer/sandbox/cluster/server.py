@@ -18,6 +18,7 @@ from aiohttp import web
 
 from issuer.sandbox.cluster import discovery, errors, newevents, patching, tables
 from issuer.sandbox.cluster.errors import StatusError
+from issuer.sandbox.cluster.faults import inflict
 from issuer.sandbox.cluster.kinds import NAMESPACES, NEW_EVENTS
 from issuer.sandbox.cluster.selectors import selector
 from issuer.sandbox.cluster.watch import Watch
@@ -102,33 +103,12 @@ class Server:
             self.writes.append(Write(request.method, request.path, agent, time.monotonic(), status))
 
     async def _fail(self, request: web.BaseRequest, fault: Fault) -> None:
-        """Do what the fault says.
-
-        Raises:
-            StatusError: it is an answer.
-            ConnectionResetError: it is none.
-        """
-        match fault.kind:
-            case "latency":
-                await asyncio.sleep(fault.seconds)
-            case "conflict":
-                raise StatusError(409, "Conflict", "the object has been modified (a fault)")
-            case "race":
-                self._touch(self._kinds.target(request.path), fault.hits)
-            case "gone":
-                raise errors.expired("too old resource version (a fault)")
-            case "throttle":
-                headers = {"Retry-After": f"{fault.seconds:.0f}"}
-                raise StatusError(429, "TooManyRequests", "too many requests (a fault)", headers=headers)
-            case "error":
-                raise StatusError(fault.status, "InternalError", "an error on the server (a fault)")
-            case "hang":
-                await self._hanging.wait()
-                raise ConnectionResetError
-            case "cut":
-                if request.transport is not None:
-                    request.transport.abort()
-                raise ConnectionResetError
+        await inflict(
+            fault,
+            hanging=self._hanging,
+            touch=lambda number: self._touch(self._kinds.target(request.path), number),
+            transport=request.transport,
+        )
 
     def _touch(self, target: Target, number: int) -> None:
         """Write an annotation to an object, as somebody else would."""

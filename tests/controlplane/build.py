@@ -1,0 +1,256 @@
+"""Builds the control plane of the tests: etcd, kube-apiserver, the controller manager, cert-manager, its webhook.
+
+Each is a small Go module beside this file with a go.mod and go.sum of its own, so that the requirements of Kubernetes
+and of cert-manager stay apart. What is built goes to a cache outside the repository:
+
+    CACHE/modules/NAME-KEY      one binary; KEY is a hash of the module's files, of Go's version and of the platform
+    CACHE/crds/VERSION/         cert-manager's CRDs, taken from the module of that version
+    CACHE/planes/KEY/           the folder that tests use: a hard link for each binary, and a link to the CRDs
+
+A binary gets its name only once it is whole, and a plane only once all its parts are there; so whatever is found
+under those names can be used, and a build that was stopped in the middle is simply gone on with. Two builds at a time
+wait for one another. Standard library only: `make control-plane` runs this before there is a virtual environment.
+
+Where `KUBEBUILDER_ASSETS` names a folder (as setup-envtest makes it), etcd and kube-apiserver are taken from there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+HERE: Final = Path(__file__).resolve().parent
+MODULES: Final = {
+    "etcd": "etcd",
+    "kube-apiserver": "apiserver",
+    "certmanager": "certmanager",
+    "webhook": "webhook",
+    "kube-controller-manager": "controllermanager",
+}
+"""Binary and the folder of its module; in this order each build leaves most for the next."""
+CERT_MANAGER_CRDS: Final = {
+    "1.9.1": "h1:bNIsQyfWdIMSEwxgO4sVUEyAn6xuSgNwdt9m92OBACc=",
+    "1.13.6": "h1:yngKM4ZQoyFQ3LGHTx95fWqyiNJP11UM5PWq7pAr3T0=",
+    "1.21.2": "h1:UWgoYM+KLNtRlqmoWOKjKBOBUPVHeepQ6/ac3ERJW68=",
+}
+"""Versions whose CRDs the tests install, with the checksum that go.sum would hold for the module."""
+ASSETS: Final = ("etcd", "kube-apiserver")
+JOBS: Final = 2
+BUILD_TIMEOUT: Final = 1800.0
+"""Seconds that one module may take; kube-apiserver takes five minutes on two cores."""
+HEARTBEAT: Final = 20.0
+"""Seconds between two signs of life."""
+
+
+class BuildError(Exception):
+    """It cannot be built; the text says what to do."""
+
+
+def cache_folder(environ: Mapping[str, str] = os.environ) -> Path:
+    """Where everything is kept: `CDN_ISSUER_CACHE`, else the user's cache folder (XDG base directories)."""
+    if own := environ.get("CDN_ISSUER_CACHE"):
+        return Path(own)
+    return Path(environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cdn-issuer"
+
+
+def find(environ: Mapping[str, str] = os.environ) -> Path | None:
+    """The folder with the control plane if it is built, else None. Never builds; takes a few milliseconds.
+
+    Raises:
+        BuildError: `KUBEBUILDER_ASSETS` names a folder that lacks one of the binaries.
+    """
+    if shutil.which("go", path=environ.get("PATH")) is None:
+        return None
+    plane = _plane(_keys(_go_version()), environ)
+    return plane if plane.is_dir() else None
+
+
+def build(environ: Mapping[str, str] = os.environ) -> Path:
+    """Build what is missing; returns the folder with the binaries.
+
+    Raises:
+        BuildError: Go is missing, a module does not build, or an asset is not there.
+    """
+    if shutil.which("go", path=environ.get("PATH")) is None:
+        raise BuildError("Go is missing: install it (https://go.dev/dl, or your system's package), 1.26 or newer")
+    keys, cache = _keys(_go_version()), cache_folder(environ)
+    plane = _plane(keys, environ)
+    if plane.is_dir():
+        return plane
+    with _locked(cache):
+        wanted = [name for name in MODULES if name not in _assets(environ)]
+        missing = [name for name in wanted if not _built(cache, name, keys[name]).is_file()]
+        for number, name in enumerate(missing, 1):
+            _say(f"building {name} ({number} of {len(missing)}; all five take about ten minutes the first time)")
+            _build_module(cache, name, keys[name])
+        for version, checksum in CERT_MANAGER_CRDS.items():
+            _fetch_crds(cache, version, checksum)
+        return _assemble(plane, cache, keys, environ)
+
+
+def _plane(keys: Mapping[str, str], environ: Mapping[str, str]) -> Path:
+    parts = [f"{name}={keys[name]}" for name in MODULES] + [f"{n}={s}" for n, s in CERT_MANAGER_CRDS.items()]
+    parts += [f"{name}={path}" for name, path in _assets(environ).items()]
+    return cache_folder(environ) / "planes" / _digest("\n".join(parts).encode())
+
+
+def _assets(environ: Mapping[str, str]) -> dict[str, Path]:
+    """Binaries that are given; an empty dict where none are."""
+    folder = environ.get("KUBEBUILDER_ASSETS")
+    if not folder:
+        return {}
+    found = {name: Path(folder).resolve() / name for name in ASSETS}
+    for name, path in found.items():
+        if not os.access(path, os.X_OK):
+            raise BuildError(f"KUBEBUILDER_ASSETS is {folder}, where there is no {name} to run: correct it or unset it")
+    return found
+
+
+def _keys(go_version: str) -> dict[str, str]:
+    """A hash for each module: what is built, with what, for what."""
+    found: dict[str, str] = {}
+    for name, folder in MODULES.items():
+        sources = sorted(path for path in (HERE / folder).iterdir() if path.suffix in (".go", ".mod", ".sum"))
+        content = b"".join(path.name.encode() + b"\0" + path.read_bytes() for path in sources)
+        found[name] = _digest(content + f"{go_version} {platform.system()} {platform.machine()}".encode())
+    return found
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:16]
+
+
+def _go_version() -> str:
+    try:
+        printed = subprocess.run(["go", "version"], capture_output=True, text=True, timeout=60, check=True)
+    except (OSError, subprocess.SubprocessError) as error:
+        raise BuildError(f"`go version` does not work ({error}): install Go anew") from None
+    return printed.stdout.strip()
+
+
+def _built(cache: Path, name: str, key: str) -> Path:
+    return cache / "modules" / f"{name}-{key}"
+
+
+@contextlib.contextmanager
+def _locked(cache: Path) -> Iterator[None]:
+    """One build at a time; the lock goes with the process that holds it."""
+    cache.mkdir(parents=True, exist_ok=True)
+    with (cache / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            _say("another build is under way, waiting for it")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _build_module(cache: Path, name: str, key: str) -> None:
+    target = _built(cache, name, key)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_suffix(".partial")
+    log = cache / f"{name}.log"
+    command = ["go", "build", "-p", str(JOBS), "-ldflags", "-s -w", "-o", str(partial), "."]
+    if nice := shutil.which("nice"):
+        command = [nice, *command]
+    started = time.monotonic()
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, cwd=HERE / MODULES[name], stdout=output, stderr=subprocess.STDOUT)
+        try:
+            while process.poll() is None:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(HEARTBEAT)
+                    break
+                if time.monotonic() - started > BUILD_TIMEOUT:
+                    raise BuildError(f"{name} was not built within {BUILD_TIMEOUT:.0f} s: see {log}")
+                _say(f"  {name}: {time.monotonic() - started:.0f} s")
+        finally:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+    if process.returncode != 0:
+        last = [line for line in log.read_text(errors="replace").splitlines() if line][-3:]
+        raise BuildError(f"{name} does not build: {' / '.join(last) or 'go printed nothing'} (whole output: {log})")
+    partial.replace(target)
+    _say(f"  {name}: built in {time.monotonic() - started:.0f} s")
+
+
+def _fetch_crds(cache: Path, version: str, checksum: str) -> None:
+    """Copy the CRDs out of cert-manager's module, without the Helm templates that they hold before 1.19."""
+    target = cache / "crds" / version
+    if target.is_dir():
+        return
+    module = f"github.com/cert-manager/cert-manager@v{version}"
+    printed = subprocess.run(
+        ["go", "mod", "download", "-json", module],
+        cwd=HERE / "etcd",
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    found = json.loads(printed.stdout or "{}")
+    if printed.returncode != 0 or "Dir" not in found:
+        raise BuildError(f"{module} cannot be downloaded: {found.get('Error') or printed.stderr.strip()}")
+    if found["Sum"] != checksum:
+        raise BuildError(f"{module} has the checksum {found['Sum']}, and not {checksum} as it had: do not use it")
+    partial = target.with_name(f"{version}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    for path in sorted(Path(found["Dir"], "deploy", "crds").glob("*.yaml")):
+        lines = [line for line in path.read_text().splitlines() if "{{" not in line]
+        text = re.sub(r"(?m)^ +labels:\n(?!    )", "", "\n".join(lines) + "\n")
+        (partial / path.name).write_text(text)
+    partial.replace(target)
+
+
+def _assemble(plane: Path, cache: Path, keys: Mapping[str, str], environ: Mapping[str, str]) -> Path:
+    plane.parent.mkdir(parents=True, exist_ok=True)
+    partial = plane.with_suffix(".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir()
+    assets = _assets(environ)
+    for name in MODULES:
+        if name in assets:
+            (partial / name).symlink_to(assets[name])
+        else:
+            (partial / name).hardlink_to(_built(cache, name, keys[name]))
+    (partial / "crds").symlink_to(cache / "crds")
+    partial.replace(plane)
+    return plane
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)
+
+
+def main() -> int:
+    """Build, and print the folder in one line at the end."""
+    try:
+        plane = build()
+    except BuildError as error:
+        print(f"control plane: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("control plane: stopped; call it again to go on", file=sys.stderr)
+        return 130
+    print(f"control plane: {plane}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
