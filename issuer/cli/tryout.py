@@ -1,4 +1,4 @@
-"""What `demo --serve` offers to paste: two certificate requests, and the provider going down and coming back between.
+"""What `demo --serve` offers to paste: two certificate requests, with an outage of the provider between them.
 
 The CSRs are made afresh and lie in manifests beside the kubeconfig, because a CSR is nothing to type. Each step is one
 line of shell that works as it stands in a terminal in which the first line, the `export`, was pasted.
@@ -41,7 +41,11 @@ def steps(stage: Stage, directory: Path) -> list[Step]:
         Step("in another terminal, let kubectl talk to the sandbox", (f"export KUBECONFIG={kubeconfig}",)),
         Step(
             "ask for a certificate: the provider signs",
-            (f"kubectl apply -f {first}", _wait(REQUESTS[0]), f"kubectl -n {NAMESPACE} get cdnissuers,cr"),
+            (
+                f"kubectl apply -f {first}",
+                _wait(REQUESTS[0]),
+                f"kubectl -n {NAMESPACE} get cdnissuer/{ISSUER} certificaterequest/{REQUESTS[0]}",
+            ),
         ),
         Step("break the provider: its API hangs", (f"""curl -sS -X PUT {faults} -d '[{{"kind":"hang"}}]'""",)),
         Step(

@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
+
+from issuer.sandbox.cluster.errors import bad_request
 
 if TYPE_CHECKING:
     from issuer.sandbox.cluster.kinds import Manifest
@@ -33,6 +35,12 @@ def concerns(path: str) -> bool:
     return path in _STATUS
 
 
-def answer(path: str, review: Manifest) -> Manifest:
-    """The review with its status."""
+def answer(path: str, review: Any) -> Manifest:
+    """The review with its status.
+
+    Raises:
+        StatusError: it is not an object.
+    """
+    if not isinstance(review, dict):
+        raise bad_request("the review is not an object")
     return {**review, "status": _STATUS[path]}

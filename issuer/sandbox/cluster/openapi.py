@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from issuer.sandbox.cluster.builtin import OBJECT_META, schema_of
+from issuer.sandbox.cluster.explained import OBJECT_META, explained
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -37,12 +37,14 @@ _WRITING: Final = ("dryRun", "fieldManager", "fieldValidation")
 
 def answer(path: str, kinds: Iterable[Kind]) -> Manifest | None:
     """The index or a document, or None if the path is neither."""
+    if not path.startswith(ROOT):
+        return None
     groups: dict[str, list[Kind]] = {}
     for kind in kinds:
         groups.setdefault(_folder(kind), []).append(kind)
     if path == ROOT:
         return {"paths": {folder: {"serverRelativeURL": f"{ROOT}/{folder}"} for folder in groups}}
-    found = groups.get(path.removeprefix(f"{ROOT}/")) if path.startswith(f"{ROOT}/") else None
+    found = groups.get(path.removeprefix(f"{ROOT}/"))
     return _document(found) if found else None
 
 
@@ -65,7 +67,7 @@ def _document(kinds: list[Kind]) -> Manifest:
 
 
 def _schemas(kind: Kind) -> Manifest:
-    schema = kind.schema or schema_of(kind)
+    schema = explained(kind)
     properties = {
         **schema.get("properties", {}),
         "apiVersion": {"type": "string", "description": "Group and version of this schema."},

@@ -20,6 +20,7 @@ from aiohttp import web
 from issuer.sandbox.cluster import (
     access,
     discovery,
+    dryrun,
     errors,
     listoptions,
     newevents,
@@ -30,10 +31,10 @@ from issuer.sandbox.cluster import (
     serverapply,
     tables,
 )
+from issuer.sandbox.cluster.dryrun import DryRun
 from issuer.sandbox.cluster.errors import StatusError
 from issuer.sandbox.cluster.kinds import NAMESPACES, NEW_EVENTS
 from issuer.sandbox.cluster.selectors import selector
-from issuer.sandbox.cluster.store import Stored
 from issuer.sandbox.cluster.watch import Watch
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
     from issuer.sandbox.cluster.faults import Fault, Faults
     from issuer.sandbox.cluster.kinds import Kind, Manifest
     from issuer.sandbox.cluster.paths import Kinds, Target
-    from issuer.sandbox.cluster.store import Store
+    from issuer.sandbox.cluster.store import Store, Stored
 
 WRITES: Final = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 
@@ -155,10 +156,13 @@ class Server:
         path, query = request.path, request.query
         if request.method == "GET" and (found := self._description(request)) is not None:
             return _json(found)
+        if request.content_type == protobuf.PROTOBUF:
+            body = msgspec.json.encode(protobuf.decode(body))
         if request.method == "POST" and access.concerns(path):
-            return _json(access.answer(path, _decoded(body, request.content_type)), 201)
+            return _json(access.answer(path, _decoded(body)), 201)
         target = self._kinds.target(path)
-        store = self._store.fork() if _is_dry_run(request, body) else self._store
+        is_dry = dryrun.is_asked(query.getall("dryRun", []), request.method, body)
+        store = DryRun(self._store) if is_dry else self._store
         match request.method:
             case "GET" if target.name:
                 return self._one(request, target, self._store.get(target.kind, target.key))
@@ -169,10 +173,10 @@ class Server:
                 return self._list(request, target)
             case "POST" if not target.name:
                 self._check_namespace(target)
-                obj = _read(target.kind, body, request.content_type)
+                obj = _read(target.kind, body)
                 return self._one(request, target, store.create(target.kind.stored, target.namespace, obj), 201)
             case "PUT" if target.name:
-                obj = _read(target.kind, body, request.content_type)
+                obj = _read(target.kind, body)
                 updated = store.update(target.kind.stored, target.key, obj, status=bool(target.subresource))
                 return self._one(request, target, updated)
             case "PATCH" if target.name and request.content_type == serverapply.APPLY:
@@ -220,7 +224,7 @@ class Server:
         return store.update(kind.stored, target.key, patched, status=bool(target.subresource))
 
     def _delete(self, request: web.BaseRequest, store: Store, target: Target, body: bytes) -> web.Response:
-        options = _decoded(body, request.content_type) if body else {}
+        options = _decoded(body) if body else {}
         if target.name:
             gone = store.delete(target.kind, target.key, options.get("preconditions"))
             if target.kind is NAMESPACES:
@@ -285,20 +289,11 @@ class Server:
 
     def _one(self, request: web.BaseRequest, target: Target, stored: Stored, status: int = 200) -> web.Response:
         if "dryRun" in request.query:
-            stored = self._unsaved(target, stored)
+            stored = dryrun.answered(self._store, target.kind, stored)
         if tables.wanted(request.headers.get("Accept", "")):
             revision = stored.obj["metadata"].get("resourceVersion", "")
             return _json(tables.table(target.kind, [stored.obj], revision), status)
         return web.Response(status=status, body=_shown(target.kind, stored), content_type="application/json")
-
-    def _unsaved(self, target: Target, stored: Stored) -> Stored:
-        """What a dry run answers: an object with the version that it has, or with none if it was to be created."""
-        metadata = {name: value for name, value in stored.obj["metadata"].items() if name != "resourceVersion"}
-        with contextlib.suppress(StatusError):
-            old = self._store.get(target.kind, (metadata.get("namespace", ""), metadata["name"]))
-            metadata["resourceVersion"] = old.obj["metadata"]["resourceVersion"]
-        obj = {**stored.obj, "metadata": metadata}
-        return Stored(obj, msgspec.json.encode(obj), stored.revision)
 
     def _check_namespace(self, target: Target) -> None:
         if target.kind.namespaced:
@@ -309,8 +304,8 @@ def _shown(kind: Kind, stored: Stored) -> bytes:
     return msgspec.json.encode(newevents.to_new(stored.obj)) if kind is NEW_EVENTS else stored.encoded
 
 
-def _read(kind: Kind, body: bytes, content_type: str) -> Manifest:
-    obj = _decoded(body, content_type)
+def _read(kind: Kind, body: bytes) -> Manifest:
+    obj = _decoded(body)
     if not isinstance(obj, dict):
         raise errors.bad_request("the object is not an object")
     named = (obj.get("apiVersion", kind.api_version), obj.get("kind", kind.kind))
@@ -328,24 +323,7 @@ def _kept(kind: Kind, obj: Manifest) -> Manifest:
     return newevents.to_core(obj) if kind is NEW_EVENTS else obj
 
 
-def _is_dry_run(request: web.BaseRequest, body: bytes) -> bool:
-    """Whether nothing is to be changed: a query parameter, or for DELETE a field of the body as well.
-
-    Raises:
-        StatusError: it says neither `All` nor nothing.
-    """
-    said = request.query.getall("dryRun", [])
-    if request.method == "DELETE" and body:
-        said = [*said, *(_decoded(body, request.content_type).get("dryRun") or ())]
-    if wrong := next((value for value in said if value not in ("", "All")), None):
-        text = f'dryRun: Unsupported value: "{wrong}": supported values: "All"'
-        raise StatusError(422, "Invalid", f'Options.meta.k8s.io "" is invalid: {text}')
-    return "All" in said
-
-
-def _decoded(body: bytes, content_type: str = "application/json") -> Any:
-    if content_type == protobuf.PROTOBUF:
-        return protobuf.decode(body)
+def _decoded(body: bytes) -> Any:
     try:
         return msgspec.json.decode(body)
     except msgspec.DecodeError as error:

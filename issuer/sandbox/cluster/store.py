@@ -7,7 +7,6 @@ watches send those bytes. Resource versions count up over all resources, as etcd
 from __future__ import annotations
 
 import asyncio
-import copy
 import itertools
 import uuid
 from collections import deque
@@ -186,15 +185,6 @@ class Store:
         """Forget the history, as etcd does every five minutes."""
         self.compacted = self.revision
         self._history.clear()
-
-    def fork(self) -> Store:
-        """A store with the same objects for a dry run: a write to it happens nowhere else, and nobody is told."""
-        fork = copy.copy(self)
-        fork._tables = {resource: dict(table) for resource, table in self._tables.items()}  # noqa: SLF001 - of its own class
-        fork._history = deque(maxlen=HISTORY)  # noqa: SLF001
-        fork._watchers = set()  # noqa: SLF001
-        fork.hooks = []
-        return fork
 
     def subscribe(self) -> asyncio.Queue[Happening]:
         """A queue of all changes from now on."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 from issuer.api import crd
@@ -79,3 +80,15 @@ def test_a_resource_that_is_served_in_all_namespaces_is_found_by_both_paths() ->
 def test_what_is_no_document_is_none() -> None:
     for path in ("/openapi/v2", "/openapi/v3/apis/nobody.io/v1", "/openapi", "/api/v1"):
         assert openapi.answer(path, KINDS) is None
+
+
+def test_a_schema_of_its_own_stands_over_what_is_told_of_a_kind_and_gets_its_texts() -> None:
+    own = {"type": "object", "required": ["data"], "properties": {"data": {"type": "object", "maxProperties": 3}}}
+    secret = next(one for one in BUILT_IN if one.kind == "Secret")
+    found = openapi.answer("/openapi/v3/api/v1", [dataclasses.replace(secret, schema=own)])
+    assert found is not None
+    schema = found["components"]["schemas"]["io.k8s.api.core.v1.Secret"]
+    assert schema["required"] == ["data"]
+    assert schema["properties"]["data"]["maxProperties"] == 3
+    assert schema["properties"]["data"]["description"]
+    assert schema["properties"]["immutable"]["type"] == "boolean"

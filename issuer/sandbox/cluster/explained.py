@@ -1,7 +1,7 @@
-"""Schemas of the kinds that no CRD describes: enough for `kubectl explain` and for merging lists.
+"""What `kubectl explain` tells of the kinds that no CRD describes, and how lists of theirs are merged.
 
-Nothing is refused by them. A kind without one here keeps whatever it is given. The texts are short on purpose: the full
-ones are in the documentation of Kubernetes and of cert-manager.
+Nothing is refused by these schemas. A kind without one here keeps whatever it is given. The texts are short on purpose:
+the full ones are in the documentation of Kubernetes and of cert-manager.
 """
 
 from __future__ import annotations
@@ -155,6 +155,17 @@ _SCHEMAS: Final[dict[tuple[str, str], Manifest]] = {
 }
 
 
-def schema_of(kind: Kind) -> Manifest:
-    """The schema of a kind without its metadata; one that keeps everything if there is none here."""
-    return _SCHEMAS.get((kind.group, kind.kind)) or _anything(f"{kind.kind} of {kind.api_version}.")
+def explained(kind: Kind) -> Manifest:
+    """The schema of a kind: its own, and what is told here where that says nothing."""
+    told = _SCHEMAS.get((kind.group, kind.kind))
+    if told is None:
+        return kind.schema or _anything(f"{kind.kind} of {kind.api_version}.")
+    return _filled(kind.schema, told)
+
+
+def _filled(schema: Manifest, told: Manifest) -> Manifest:
+    filled = {**told, **schema}
+    for name in told.keys() & schema.keys():
+        if isinstance(told[name], dict) and isinstance(schema[name], dict):
+            filled[name] = _filled(schema[name], told[name])
+    return filled
