@@ -270,6 +270,7 @@ async def test_explain_reads_the_schema_of_a_crd_and_of_a_built_in_kind(tmp_path
         assert "Failed" in deadline.partition("DESCRIPTION:")[2]
         assert "authorities\t<[]Object> -required-" in await kubectl("explain", "cdnclusterissuer.spec")
         assert "FIELD: data <map[string]string>" in await kubectl("explain", "secret.data")
+        assert "versions\t<[]Object>" in await kubectl("explain", "crd.spec")
         assert "issuerRef\t<Object>" in await kubectl("explain", "certificaterequest.spec")
         assert "labels\t<map[string]string>" in await kubectl("explain", "lease.metadata")
 

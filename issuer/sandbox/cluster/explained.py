@@ -129,6 +129,19 @@ _SCHEMAS: Final[dict[tuple[str, str], Manifest]] = {
         source=_anything("Who tells it."),
         **_TIMES,
     ),
+    ("apiextensions.k8s.io", "CustomResourceDefinition"): _object(
+        "A kind that is added to the API.",
+        spec=_object(
+            "What it is.",
+            group=_text("Its API group."),
+            scope=_text("Namespaced or Cluster."),
+            names=_anything("Its kind, plural, singular, short names and categories."),
+            versions=_list("Its versions, each with a schema.", _anything("One version.")),
+            conversion=_anything("How one version becomes another."),
+            preserveUnknownFields=_flag("Always false at this version."),
+        ),
+        status=_anything("Whether it is served."),
+    ),
     ("coordination.k8s.io", "Lease"): _object("Who leads.", spec=_anything("The holder and for how long.")),
     ("cert-manager.io", "CertificateRequest"): _object(
         "A request for one signed certificate.",

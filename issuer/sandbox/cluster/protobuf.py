@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
+
 from issuer.sandbox.cluster.errors import StatusError, bad_request
 
 if TYPE_CHECKING:
@@ -143,6 +145,15 @@ _KINDS: Final[dict[tuple[str, str], Message]] = {
     },
 }
 _TYPE: Final[Message] = {1: Field("apiVersion", "text"), 2: Field("kind", "text")}
+
+
+def as_json(content_type: str, body: bytes) -> bytes:
+    """A body as JSON, whichever of the two it is in.
+
+    Raises:
+        StatusError: as `decode` does.
+    """
+    return msgspec.json.encode(decode(body)) if content_type == PROTOBUF else body
 
 
 def decode(body: bytes) -> Manifest:

@@ -156,11 +156,10 @@ class Server:
         path, query = request.path, request.query
         if request.method == "GET" and (found := self._description(request)) is not None:
             return _json(found)
-        if request.content_type == protobuf.PROTOBUF:
-            body = msgspec.json.encode(protobuf.decode(body))
         if request.method == "POST" and access.concerns(path):
-            return _json(access.answer(path, _decoded(body)), 201)
+            return _json(access.answer(path, _decoded(protobuf.as_json(request.content_type, body))), 201)
         target = self._kinds.target(path)
+        body = protobuf.as_json(request.content_type, body)
         is_dry = dryrun.is_asked(query.getall("dryRun", []), request.method, body)
         store = DryRun(self._store) if is_dry else self._store
         match request.method:

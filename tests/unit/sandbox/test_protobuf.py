@@ -133,5 +133,9 @@ async def test_the_api_takes_protobuf_and_answers_json() -> None:
         async with session.post(SECRETS, data=sent, headers=headers) as response:
             assert (response.status, response.content_type) == (201, "application/json")
         assert cluster.get("secrets", "web", "x")["data"] == {"a": "Yg=="}
+        role = body("rbac.authorization.k8s.io/v1", "Role", metadata("r"))
+        roles = "/apis/rbac.authorization.k8s.io/v1/namespaces/web/roles"
+        async with session.post(roles, data=role, headers=headers) as response:
+            assert response.status == 404, "what is not served at all is said first"
         async with session.post(SECRETS, data=body("v1", "ConfigMap", metadata("y")), headers=headers) as response:
             assert response.status == 400

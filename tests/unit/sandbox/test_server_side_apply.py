@@ -6,12 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from issuer.sandbox.cluster import serverapply
+from issuer.sandbox.cluster.kinds import BUILT_IN
 from tests.unit.sandbox.test_cluster_api import MERGE, REQUESTS, api, call, request
 
 if TYPE_CHECKING:
     import aiohttp
 
 WWW = f"{REQUESTS}/www"
+KIND = next(kind for kind in BUILT_IN if kind.kind == "CertificateRequest")
 APPLY = {"Content-Type": "application/apply-patch+yaml"}
 
 
@@ -43,6 +46,17 @@ async def test_applying_the_same_again_changes_nothing() -> None:
         _, made = await applied(session, "a", wanted({"duration": "1h"}, labels={"a": "b"}))
         _, again = await applied(session, "a", wanted({"duration": "1h"}, labels={"a": "b"}))
         assert again == made
+
+
+def test_the_time_of_an_entry_is_that_of_the_last_change_of_its_fields() -> None:
+    def apply(current: dict[str, Any] | None, spec: dict[str, Any], now: str) -> dict[str, Any]:
+        return serverapply.applied(KIND, "www", current, wanted(spec), "a", now)
+
+    first = apply(None, {"duration": "1h"}, "2026-01-01T00:00:00Z")
+    same = apply(first, {"duration": "2h"}, "2026-01-02T00:00:00Z")
+    other = apply(first, {"isCA": True}, "2026-01-03T00:00:00Z")
+    times = [one["metadata"]["managedFields"][0]["time"] for one in (first, same, other)]
+    assert times == ["2026-01-01T00:00:00Z", "2026-01-01T00:00:00Z", "2026-01-03T00:00:00Z"]
 
 
 async def test_a_field_is_taken_away_by_its_last_owner_only() -> None:
