@@ -19,7 +19,7 @@ __all__ = ["control_plane"]
 asyncio.set_event_loop(None)
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """Say at the end whether the tests on a real control plane ran."""
     terminalreporter.write_sep("=", "control plane")
-    terminalreporter.write_line(summary())
+    terminalreporter.write_line(summary(config))

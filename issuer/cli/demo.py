@@ -16,7 +16,9 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from issuer.cli import tryout
 from issuer.cli.incident import Incident, Phase
+from issuer.cli.run import LOOP_FACTORY
 from issuer.cli.stage import Stage
 from issuer.observe import logs
 
@@ -31,7 +33,7 @@ _COLOURS: Final = {"Available": "green", "Degraded": "yellow", "Open": "red", "U
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object at the end and nothing else.")
-@click.option("--serve", is_flag=True, help="Stay up afterwards and print a KUBECONFIG line for kubectl.")
+@click.option("--serve", is_flag=True, help="Stay up afterwards and print commands to try.")
 @click.option("--verbose", is_flag=True, help="Show the controller's log.")
 def demo(*, as_json: bool, serve: bool, verbose: bool) -> None:
     r"""Play an outage of the CDN provider against an embedded Kubernetes API; takes under a minute.
@@ -40,7 +42,8 @@ def demo(*, as_json: bool, serve: bool, verbose: bool) -> None:
     Exit code 1 if any request did not end, or was signed twice.
     """
     logs.configure("console", "info" if verbose else "critical")
-    sys.exit(asyncio.run(_play(as_json=as_json, serve=serve, live=not verbose)))
+    with asyncio.Runner(loop_factory=LOOP_FACTORY) as runner:
+        sys.exit(runner.run(_play(as_json=as_json, serve=serve, live=not verbose)))
 
 
 async def _play(*, as_json: bool, serve: bool, live: bool) -> int:
@@ -74,12 +77,11 @@ async def _refresh(view: Live, incident: Incident) -> None:
 
 async def _serve(stage: Stage, console: Console) -> None:
     with tempfile.TemporaryDirectory(prefix="cdn-issuer-") as directory:
-        kubeconfig = Path(directory) / "kubeconfig"
-        kubeconfig.write_text(stage.cluster.kubeconfig())
-        console.print(f"export KUBECONFIG={kubeconfig}", soft_wrap=True, highlight=False)
-        console.print(
-            "  kubectl -n demo get cdnissuers,certificaterequests     (Ctrl-C ends the sandbox)", highlight=False
-        )
+        for step in tryout.steps(stage, Path(directory)):
+            console.print(f"\n# {step.purpose}", markup=False, highlight=False, style="dim")
+            for command in step.commands:
+                console.print(command, markup=False, highlight=False, soft_wrap=True)
+        console.print("\n# Ctrl-C here ends the sandbox", markup=False, highlight=False, style="dim")
         stop = asyncio.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)

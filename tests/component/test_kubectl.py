@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import shutil
 import sys
 from contextlib import asynccontextmanager
@@ -20,7 +21,7 @@ import yaml
 from issuer.cli.stage import Stage
 from issuer.sandbox import objects
 from issuer.sandbox.cluster.cluster import NAMESPACE
-from tests.component.rig import add_issuer, options
+from tests.component.rig import add_issuer, options, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -47,16 +48,16 @@ class Kubectl:
             "--namespace",
             NAMESPACE,
             *arguments,
-            env={"HOME": str(self.home), "KUBECACHEDIR": str(self.home / "cache")},
+            env={"HOME": str(self.home), "KUBECACHEDIR": str(self.home / "cache"), "PATH": os.defpath},
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
         )
 
-    async def fails(self, *arguments: str) -> str:
+    async def fails(self, *arguments: str, manifest: objects.Manifest | None = None) -> str:
         """What it complains of."""
         process = await self.start(*arguments)
-        _, told = await process.communicate()
+        _, told = await process.communicate(json.dumps(manifest).encode() if manifest else None)
         assert process.returncode != 0
         return told.decode()
 
@@ -164,7 +165,12 @@ async def test_describe_shows_conditions_and_events_of_a_request_and_of_an_issue
 async def test_events_can_be_listed(tmp_path: Path) -> None:
     async with played(tmp_path) as (kubectl, stage):
         await stage.cluster.wait_for(lambda: len(stage.cluster.list("events")) >= 2)
-        assert "CertificateIssued" in await kubectl("get", "events")
+        head, *found = rows(await kubectl("get", "events", "--field-selector", "involvedObject.name=one"))
+        assert head == ["LAST SEEN", "TYPE", "REASON", "OBJECT", "MESSAGE"]
+        assert found[0][1:4] == ["Normal", "CertificateIssued", "certificaterequest/one"]
+        assert found[0][0].endswith("s")
+        head, *_ = rows(await kubectl("get", "events", "-o", "wide"))
+        assert head[4:6] == ["SUBOBJECT", "SOURCE"]
         assert "CertificateIssued" in await kubectl("events", "--for", "certificaterequest/one")
 
 
@@ -181,7 +187,7 @@ async def test_delete_deletes_and_says_so(tmp_path: Path) -> None:
 
 async def test_apply_creates_updates_and_leaves_unchanged(tmp_path: Path) -> None:
     async with played(tmp_path) as (kubectl, stage):
-        apply = ("apply", "--validate=false", "-f", "-")
+        apply = ("apply", "-f", "-")
         csr = objects.signing_request(["two.example.com"])
         wanted = objects.certificate_request("two", csr, namespace=NAMESPACE, issuer="web")
         assert "created" in await kubectl(*apply, manifest=wanted)
@@ -207,6 +213,111 @@ async def test_apply_creates_updates_and_leaves_unchanged(tmp_path: Path) -> Non
         secret = objects.secret("fresh", NAMESPACE, {"other": b"2"})
         assert "configured" in await kubectl(*apply, manifest=secret)
         assert set(stage.cluster.get("secrets", NAMESPACE, "fresh")["data"]) == {"other"}
+
+
+async def test_apply_on_the_server_owns_its_fields_and_takes_back_what_it_no_longer_wants(tmp_path: Path) -> None:
+    async with played(tmp_path) as (kubectl, stage):
+        apply = ("apply", "--server-side", "-f", "-")
+        wanted = objects.issuer("mine", [stage.backup()], namespace=NAMESPACE, deadline="2h")
+        wanted["metadata"]["labels"] = {"team": "red"}
+        assert await kubectl(*apply, manifest=wanted) == "cdnissuer.cdn-issuer.io/mine serverside-applied\n"
+        made = stage.cluster.get("cdnissuers", NAMESPACE, "mine")
+        assert made["spec"]["deadline"] == "2h"
+        assert [entry["manager"] for entry in made["metadata"]["managedFields"]] == ["kubectl"]
+        await kubectl("label", "cdnissuer", "mine", "tier=web")
+        del wanted["metadata"]["labels"]
+        wanted["spec"]["deadline"] = "3h"
+        await kubectl(*apply, manifest=wanted)
+        made = stage.cluster.get("cdnissuers", NAMESPACE, "mine")
+        assert made["metadata"]["labels"] == {"tier": "web"}, "its own is gone, somebody else's stays"
+        assert made["spec"]["deadline"] == "3h"
+        await kubectl(*apply, manifest=wanted)
+        again = stage.cluster.get("cdnissuers", NAMESPACE, "mine")
+        assert again["metadata"]["generation"] == made["metadata"]["generation"]
+
+
+async def test_diff_and_dry_runs_show_what_would_be_and_change_nothing(tmp_path: Path) -> None:
+    async with played(tmp_path) as (kubectl, stage):
+        manifest = tmp_path / "issuer.yaml"
+        wanted = objects.issuer("mine", [stage.backup()], namespace=NAMESPACE, deadline="2h")
+        manifest.write_text(json.dumps(wanted))
+        dry = ("--dry-run=server", "-f", str(manifest))
+        assert "created (server dry run)" in await kubectl("create", *dry)
+        assert "created (server dry run)" in await kubectl("apply", *dry)
+        assert "serverside-applied (server dry run)" in await kubectl("apply", "--server-side", *dry)
+        assert [one["metadata"]["name"] for one in stage.cluster.list("cdnissuers")] == ["web"]
+
+        await kubectl("apply", "-f", str(manifest))
+        before = stage.cluster.get("cdnissuers", NAMESPACE, "mine")
+        assert await kubectl("diff", "-f", str(manifest)) == ""
+        manifest.write_text(json.dumps(wanted | {"spec": wanted["spec"] | {"deadline": "3h"}}))
+        for how in ("", "--server-side"):
+            process = await kubectl.start("diff", *filter(None, [how]), "-f", str(manifest))
+            printed, told = await process.communicate()
+            assert process.returncode == 1, told
+            changed = [line for line in printed.decode().splitlines() if line.startswith(("- ", "+ "))]
+            assert {"-  deadline: 2h", "+  deadline: 3h"} <= set(changed)
+            assert "resourceVersion" not in "".join(changed), "a dry run has no version of its own"
+        await kubectl("delete", "cdnissuer", "mine", "--dry-run=server")
+        after = stage.cluster.get("cdnissuers", NAMESPACE, "mine")
+        assert after["spec"] == before["spec"]
+        assert after["metadata"] | {"resourceVersion": ""} == before["metadata"] | {"resourceVersion": ""}
+
+
+async def test_explain_reads_the_schema_of_a_crd_and_of_a_built_in_kind(tmp_path: Path) -> None:
+    async with played(tmp_path) as (kubectl, _):
+        deadline = await kubectl("explain", "cdnissuer.spec.deadline")
+        assert "FIELD: deadline <string>" in deadline
+        assert "Failed" in deadline.partition("DESCRIPTION:")[2]
+        assert "authorities\t<[]Object> -required-" in await kubectl("explain", "cdnclusterissuer.spec")
+        assert "FIELD: data <map[string]string>" in await kubectl("explain", "secret.data")
+        assert "versions\t<[]Object>" in await kubectl("explain", "crd.spec")
+        assert "issuerRef\t<Object>" in await kubectl("explain", "certificaterequest.spec")
+        assert "labels\t<map[string]string>" in await kubectl("explain", "lease.metadata")
+
+
+async def test_create_makes_built_in_kinds_without_a_manifest(tmp_path: Path) -> None:
+    async with played(tmp_path) as (kubectl, stage):
+        assert await kubectl("create", "secret", "generic", "x", "--from-literal=a=b") == "secret/x created\n"
+        made = stage.cluster.get("secrets", NAMESPACE, "x")
+        assert (made["data"], made["type"], made["metadata"]["namespace"]) == ({"a": "Yg=="}, "Opaque", NAMESPACE)
+        await kubectl("create", "configmap", "x", "--from-literal=a=ä", "--from-literal=empty=")
+        assert stage.cluster.get("configmaps", NAMESPACE, "x")["data"] == {"a": "ä", "empty": ""}
+        await kubectl("create", "serviceaccount", "x")
+        assert stage.cluster.get("serviceaccounts", NAMESPACE, "x")["metadata"]["name"] == "x"
+        assert await kubectl("create", "namespace", "fresh") == "namespace/fresh created\n"
+        assert stage.cluster.get("namespaces", "", "fresh")["metadata"]["name"] == "fresh"
+        assert "(AlreadyExists)" in await kubectl.fails("create", "namespace", "fresh")
+        assert "created (server dry run)" in await kubectl("create", "namespace", "later", "--dry-run=server")
+        assert "later" not in await kubectl("get", "namespaces", "-o", "name")
+
+
+async def test_wait_ends_for_what_is_so_already_and_for_what_becomes_so(tmp_path: Path) -> None:
+    async with played(tmp_path) as (kubectl, stage):
+        wait = ("wait", "--for=condition=Ready", "--timeout=20s")
+        assert "one condition met" in await kubectl(*wait, "certificaterequest/one")
+        stage.cluster.calls.clear()
+        stage.cdn.faults.set("status", status=503)
+        await stage.ask("two", "web")
+        process = await kubectl.start(*wait, "certificaterequest/two")
+        looked = ("GET", f"/apis/cert-manager.io/v1/namespaces/{NAMESPACE}/certificaterequests")
+        await until(lambda: looked in stage.cluster.calls)
+        stage.cdn.faults.clear()
+        printed, told = await process.communicate()
+        assert "two condition met" in printed.decode(), told.decode()
+
+
+async def test_everything_is_allowed_to_everybody(tmp_path: Path) -> None:
+    async with played(tmp_path) as (kubectl, _):
+        assert await kubectl("auth", "can-i", "create", "secrets") == "yes\n"
+        assert await kubectl("auth", "can-i", "get", "/metrics") == "yes\n"
+        assert "*.*" in await kubectl("auth", "can-i", "--list")
+        assert "sandbox" in await kubectl("auth", "whoami")
+
+
+async def test_version_has_no_warning_of_skew(tmp_path: Path) -> None:
+    async with played(tmp_path) as (kubectl, _):
+        assert "-sandbox" in await kubectl("version")
 
 
 async def test_a_server_side_dry_run_of_what_is_not_there_says_so(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 REQUIRED: Final = "CDN_ISSUER_REQUIRE_CONTROL_PLANE"
 LOGS: Final = ROOT / ".test-logs"
 """Where the servers' logs go when a test has failed."""
+STARTED: Final = pytest.StashKey[bool]()
 NEWEST: Final = "1.21.2"
 NAMESPACES: Final = ("cdn-issuer-system", "cert-manager")
 
@@ -43,6 +44,7 @@ def binaries() -> Path:
 def control_plane(request: pytest.FixtureRequest) -> Iterator[ControlPlane]:
     """etcd and kube-apiserver, with the CRDs of both sides and the roles of `deploy/`."""
     with ControlPlane(binaries(), keep_logs_in=LOGS) as plane:
+        request.config.stash[STARTED] = True
         install(plane)
         yield plane
         plane.failed |= request.session.testsfailed > 0
@@ -59,7 +61,7 @@ def install(plane: ControlPlane, cert_manager: str = NEWEST) -> None:
     plane.apply_all(documents(ROOT / "deploy" / "rbac.yaml"))
 
 
-def summary() -> str:
+def summary(config: pytest.Config) -> str:
     """One line for the end of a test run: whether the tests on a real control plane ran."""
     try:
         found = build.find()
@@ -67,4 +69,6 @@ def summary() -> str:
         return str(error)
     if found is None:
         return "not built, so the tests on a real API server were skipped; `make control-plane` builds it"
+    if not config.stash.get(STARTED, False):
+        return f"no test that was chosen needs a real API server ({found})"
     return f"the tests on a real API server ran ({found})"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -10,13 +11,21 @@ if TYPE_CHECKING:
     from issuer.sandbox.cluster.kinds import Kind, Manifest
 
 VERBS: Final = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"]
-VERSION: Final = {"major": "1", "minor": "34", "gitVersion": "v1.34.0-sandbox", "platform": "sandbox"}
+MINOR: Final = "34"
+"""The minor version that is told to whoever has none of its own."""
+
+_KUBECTL: Final = re.compile(r"kubectl[^/]*/v1\.(\d+)")
+
+
+def version(user_agent: str) -> Manifest:
+    """The answer to /version: the client's own minor version, for a kubectl warns of any that is far from its own."""
+    found = _KUBECTL.match(user_agent)
+    minor = found[1] if found else MINOR
+    return {"major": "1", "minor": minor, "gitVersion": f"v1.{minor}.0-sandbox", "platform": "sandbox"}
 
 
 def answer(path: str, kinds: Iterable[Kind]) -> Manifest | None:
     """The answer to a discovery call, or None if the path is none."""
-    if path == "/version":
-        return dict(VERSION)
     if path == "/api":
         return {"kind": "APIVersions", "versions": ["v1"]}
     found = list(kinds)

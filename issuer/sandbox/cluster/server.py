@@ -11,12 +11,27 @@ import contextlib
 import itertools
 import time
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 from aiohttp import web
 
-from issuer.sandbox.cluster import discovery, errors, newevents, patching, tables
+from issuer.sandbox.cluster import (
+    access,
+    discovery,
+    dryrun,
+    errors,
+    listoptions,
+    newevents,
+    openapi,
+    patching,
+    protobuf,
+    secrets,
+    serverapply,
+    tables,
+)
+from issuer.sandbox.cluster.dryrun import DryRun
 from issuer.sandbox.cluster.errors import StatusError
 from issuer.sandbox.cluster.faults import inflict
 from issuer.sandbox.cluster.kinds import NAMESPACES, NEW_EVENTS
@@ -119,64 +134,94 @@ class Server:
 
     async def _answer(self, request: web.BaseRequest, body: bytes) -> web.StreamResponse:
         path, query = request.path, request.query
-        if request.method == "GET" and (found := discovery.answer(path.rstrip("/"), self._kinds)) is not None:
+        if request.method == "GET" and (found := self._description(request)) is not None:
             return _json(found)
+        if request.method == "POST" and access.concerns(path):
+            return _json(access.answer(path, _decoded(protobuf.as_json(request.content_type, body))), 201)
         target = self._kinds.target(path)
+        body = protobuf.as_json(request.content_type, body)
+        is_dry = dryrun.is_asked(query.getall("dryRun", []), request.method, body)
+        store = DryRun(self._store) if is_dry else self._store
         match request.method:
             case "GET" if target.name:
                 return self._one(request, target, self._store.get(target.kind, target.key))
-            case "GET" if query.get("watch", "") in ("1", "true", "True"):
-                return await self._watch(request, target)
             case "GET":
+                listoptions.check(query)
+                if listoptions.is_true(query, "watch"):
+                    return await self._watch(request, target)
                 return self._list(request, target)
             case "POST" if not target.name:
                 self._check_namespace(target)
-                created = self._store.create(target.kind.stored, target.namespace, _read(target.kind, body))
-                return self._one(request, target, created, 201)
+                obj = _read(target.kind, body)
+                return self._one(request, target, store.create(target.kind.stored, target.namespace, obj), 201)
             case "PUT" if target.name:
                 obj = _read(target.kind, body)
-                updated = self._store.update(target.kind.stored, target.key, obj, status=bool(target.subresource))
+                updated = store.update(target.kind.stored, target.key, obj, status=bool(target.subresource))
                 return self._one(request, target, updated)
+            case "PATCH" if target.name and request.content_type == serverapply.APPLY:
+                return self._apply(request, store, target, body)
             case "PATCH" if target.name:
-                return self._one(request, target, self._patch(target, request.content_type, body))
+                return self._one(request, target, self._patch(store, target, request.content_type, body))
             case "DELETE":
-                return self._delete(request, target, body)
+                return self._delete(request, store, target, body)
         raise StatusError(405, "MethodNotAllowed", "the server does not allow this method on the requested resource")
 
-    def _patch(self, target: Target, content_type: str, body: bytes) -> Stored:
+    def _description(self, request: web.BaseRequest) -> Manifest | None:
+        """What the server says of itself, or None if the path is of an object."""
+        path = request.path.rstrip("/")
+        if path == "/version":
+            return discovery.version(request.headers.get("User-Agent", ""))
+        return discovery.answer(path, self._kinds) or openapi.answer(path, self._kinds)
+
+    def _apply(self, request: web.BaseRequest, store: Store, target: Target, body: bytes) -> web.Response:
+        kind, wanted, manager = target.kind, serverapply.decoded(body), request.query.get("fieldManager", "")
+        now = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
+        try:
+            old = store.get(kind, target.key).obj
+        except StatusError:
+            if target.subresource:
+                raise
+            self._check_namespace(target)
+            made = serverapply.applied(kind, target.name, None, wanted, manager, now)
+            return self._one(request, target, store.create(kind.stored, target.namespace, _kept(kind, made)), 201)
+        shown = newevents.to_new(old) if kind is NEW_EVENTS else old
+        changed = _kept(kind, serverapply.applied(kind, target.name, shown, wanted, manager, now))
+        updated = store.update(kind.stored, target.key, changed, status=bool(target.subresource))
+        return self._one(request, target, updated)
+
+    def _patch(self, store: Store, target: Target, content_type: str, body: bytes) -> Stored:
         kind = target.kind
-        old = self._store.get(kind, target.key)
+        old = store.get(kind, target.key)
         shown = newevents.to_new(old.obj) if kind is NEW_EVENTS else old.obj
         patched = patching.apply(content_type, shown, _decoded(body))
         if patched["metadata"].get("resourceVersion") == "":
             patched["metadata"]["resourceVersion"] = old.obj["metadata"]["resourceVersion"]
-        if kind is NEW_EVENTS:
-            patched = newevents.to_core(patched)
+        patched = _kept(kind, patched)
         if target.subresource:
             # A UID in a patch of a custom resource's status is not looked at.
             patched["metadata"] = {"resourceVersion": patched["metadata"].get("resourceVersion", "")}
-        return self._store.update(kind.stored, target.key, patched, status=bool(target.subresource))
+        return store.update(kind.stored, target.key, patched, status=bool(target.subresource))
 
-    def _delete(self, request: web.BaseRequest, target: Target, body: bytes) -> web.Response:
+    def _delete(self, request: web.BaseRequest, store: Store, target: Target, body: bytes) -> web.Response:
         options = _decoded(body) if body else {}
         if target.name:
-            gone = self._store.delete(target.kind, target.key, options.get("preconditions"))
+            gone = store.delete(target.kind, target.key, options.get("preconditions"))
             if target.kind is NAMESPACES:
-                self._empty(target.name)
+                self._empty(store, target.name)
             return self._one(request, target, gone)
         test = selector(target.kind, request.query.get("labelSelector", ""), request.query.get("fieldSelector", ""))
-        for stored in [one for one in self._store.list(target.kind, target.namespace) if test(one.obj)]:
+        for stored in [one for one in store.list(target.kind, target.namespace) if test(one.obj)]:
             metadata = stored.obj["metadata"]
-            self._store.delete(target.kind, (metadata.get("namespace", ""), metadata["name"]))
+            store.delete(target.kind, (metadata.get("namespace", ""), metadata["name"]))
         return _json({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"})
 
-    def _empty(self, namespace: str) -> None:
+    def _empty(self, store: Store, namespace: str) -> None:
         """What was in a namespace goes with it."""
         for kind in self._kinds:
             if kind.namespaced:
-                for stored in self._store.list(kind, namespace):
+                for stored in store.list(kind, namespace):
                     with contextlib.suppress(StatusError):
-                        self._store.delete(kind, (namespace, stored.obj["metadata"]["name"]))
+                        store.delete(kind, (namespace, stored.obj["metadata"]["name"]))
 
     def _list(self, request: web.BaseRequest, target: Target) -> web.Response:
         query = request.query
@@ -211,7 +256,8 @@ class Server:
             target,
             test,
             table=tables.wanted(request.headers.get("Accept", "")),
-            bookmarks=query.get("allowWatchBookmarks", "") in ("1", "true", "True"),
+            bookmarks=listoptions.is_true(query, "allowWatchBookmarks"),
+            initial=listoptions.is_true(query, "sendInitialEvents") if "sendInitialEvents" in query else None,
             timeout=float(query.get("timeoutSeconds") or 3600),
         )
         self._watches.add(watch)
@@ -221,8 +267,11 @@ class Server:
             self._watches.discard(watch)
 
     def _one(self, request: web.BaseRequest, target: Target, stored: Stored, status: int = 200) -> web.Response:
+        if "dryRun" in request.query:
+            stored = dryrun.answered(self._store, target.kind, stored)
         if tables.wanted(request.headers.get("Accept", "")):
-            return _json(tables.table(target.kind, [stored.obj], stored.obj["metadata"]["resourceVersion"]), status)
+            revision = stored.obj["metadata"].get("resourceVersion", "")
+            return _json(tables.table(target.kind, [stored.obj], revision), status)
         return web.Response(status=status, body=_shown(target.kind, stored), content_type="application/json")
 
     def _check_namespace(self, target: Target) -> None:
@@ -243,6 +292,13 @@ def _read(kind: Kind, body: bytes) -> Manifest:
         raise errors.bad_request(f"the object is a {named[0]} {named[1]}, not a {kind.api_version} {kind.kind}")
     if not isinstance(obj.get("metadata", {}), dict):
         raise errors.bad_request("metadata is not an object")
+    return _kept(kind, obj)
+
+
+def _kept(kind: Kind, obj: Manifest) -> Manifest:
+    """The form in which an object is stored."""
+    if (kind.group, kind.kind) == ("", "Secret"):
+        return secrets.completed(obj)
     return newevents.to_core(obj) if kind is NEW_EVENTS else obj
 
 

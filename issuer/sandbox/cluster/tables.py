@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from issuer.sandbox.cluster import eventrows
+from issuer.sandbox.cluster.kinds import EVENTS
 from issuer.sandbox.cluster.selectors import json_path
 
 if TYPE_CHECKING:
@@ -23,16 +25,27 @@ def wanted(accept: str) -> bool:
 
 def table(kind: Kind, objects: Sequence[Manifest], revision: str, *, with_columns: bool = True) -> Manifest:
     """The table of some objects."""
-    columns = [*kind.columns]
-    if not any(column["name"] == "Age" for column in columns):
-        columns.append(_AGE)
+    if kind.stored is EVENTS:
+        definitions = list(eventrows.COLUMNS)
+        rows = [eventrows.cells(obj, _age) for obj in objects]
+    else:
+        columns = _columns(kind)
+        definitions = [_definition(column) for column in (_NAME, *columns)]
+        rows = [_cells(obj, columns) for obj in objects]
     return {
         "kind": "Table",
         "apiVersion": "meta.k8s.io/v1",
         "metadata": {"resourceVersion": revision},
-        "columnDefinitions": [_definition(column) for column in (_NAME, *columns)] if with_columns else [],
-        "rows": [{"cells": _cells(obj, columns), "object": _partial(obj)} for obj in objects],
+        "columnDefinitions": definitions if with_columns else [],
+        "rows": [{"cells": cells, "object": _partial(obj)} for cells, obj in zip(rows, objects, strict=True)],
     }
+
+
+def _columns(kind: Kind) -> list[Manifest]:
+    columns = [*kind.columns]
+    if not any(column["name"] == "Age" for column in columns):
+        columns.append(_AGE)
+    return columns
 
 
 def _definition(column: Manifest) -> Manifest:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 BOOKMARK_EVERY: Final = 5.0
 """Seconds; a real API server takes about a minute."""
+INITIAL_EVENTS_END: Final = "k8s.io/initial-events-end"
+"""The annotation of the bookmark after the objects that were there, in a watch with `sendInitialEvents`."""
 
 
 class Watch:
@@ -34,6 +36,7 @@ class Watch:
         *,
         table: bool,
         bookmarks: bool,
+        initial: bool | None,
         timeout: float,
     ) -> None:
         self._store = store
@@ -41,6 +44,7 @@ class Watch:
         self._test = test
         self._table = table
         self._bookmarks = bookmarks
+        self._initial = initial
         self._timeout = timeout
         self._cut = asyncio.Event()
         self._columns_sent = False
@@ -93,10 +97,13 @@ class Watch:
             cut.cancel()
 
     def _beginning(self, since: str) -> list[bytes]:
-        """What is there (`since` empty or 0), or what has happened since."""
-        if since in ("", "0"):
+        """What is there (`since` empty or 0, or asked for), or what has happened since."""
+        if self._initial or (self._initial is None and since in ("", "0")):
             found = self._store.list(self._target.kind, self._target.namespace)
-            return [self._line("ADDED", one) for one in found if self._test(one.obj)]
+            lines = [self._line("ADDED", one) for one in found if self._test(one.obj)]
+            return [*lines, self._bookmark(all_sent=True)] if self._initial and self._bookmarks else lines
+        if since in ("", "0"):
+            return []
         events = self._store.since(self._target.kind.id, int(since))
         return [line for event in events for line in self._lines(event)]
 
@@ -129,11 +136,14 @@ class Watch:
             encoded = stored.encoded
         return b'{"type":"' + type_.encode() + b'","object":' + encoded + b"}\n"
 
-    def _bookmark(self) -> bytes:
+    def _bookmark(self, *, all_sent: bool = False) -> bytes:
         kind = self._target.kind
+        metadata: Manifest = {"resourceVersion": str(self._store.revision), "creationTimestamp": None}
+        if all_sent:
+            metadata["annotations"] = {INITIAL_EVENTS_END: "true"}
         obj = {
             "kind": kind.kind,
             "apiVersion": kind.api_version,
-            "metadata": {"resourceVersion": str(self._store.revision), "creationTimestamp": None},
+            "metadata": metadata,
         }
         return msgspec.json.encode({"type": "BOOKMARK", "object": obj}) + b"\n"
