@@ -168,14 +168,21 @@ def _decide_approved(
     only = _restriction(request, issuer.authorities)
     if isinstance(only, Fail):
         return only
-    last = history.outcome if isinstance(history.outcome, NotIssued) else history.last
+    last = _telling(history)
     if last is not None and last.terminal:
         return Fail(message=_reasons(last.failures), event=_event(last.failures))
     if late and (history.had_turn or (last is not None and last.attempted)):
         return Fail(message=_overdue(deadline, last.failures if last else ()), event="DeadlineExceeded")
     if isinstance(history.outcome, NotIssued):
-        return _pend(history.outcome, expires)
+        return _pend(last or history.outcome, expires)
     return Turn(csr=signing_request, duration=duration, only=only, expires=expires, late=late)
+
+
+def _telling(history: History) -> NotIssued | None:
+    """The newest go that says why: one that ran out of time before anybody was asked says nothing, if another did."""
+    if isinstance(history.outcome, NotIssued) and (history.outcome.failures or history.last is None):
+        return history.outcome
+    return history.last
 
 
 def _pend(outcome: NotIssued, expires: datetime) -> Pend:

@@ -254,7 +254,8 @@ class RequestController:
         )
         progress.turns += 1
         if isinstance(outcome, NotIssued):
-            progress.last = outcome
+            if outcome.failures or progress.last is None:
+                progress.last = outcome
             progress.had_turn |= outcome.attempted
             progress.suspect &= not outcome.attempted
         return outcome

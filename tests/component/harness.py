@@ -108,20 +108,15 @@ def signatures(stage: Stage) -> int:
 
 
 def events(stage: Stage, name: str) -> list[tuple[str, str, str]]:
-    """Type, reason and message of the events about an object."""
-    return [
-        (event["type"], event["reason"], event["message"])
-        for event in stage.cluster.list("events")
-        if event["involvedObject"]["name"] == name
-    ]
+    """Type, reason and message of the events about an object, oldest first."""
+    found = [event for event in stage.cluster.list("events") if event["involvedObject"]["name"] == name]
+    found.sort(key=lambda event: (event.get("eventTime") or "", int(event["metadata"]["resourceVersion"])))
+    return [(event["type"], event["reason"], event["message"]) for event in found]
 
 
-async def warned(stage: Stage, name: str, reason: str) -> str:
-    """The message of the event with that reason about an object, which has to be a Warning."""
-    await told(stage, name, reason)
-    ((type_, message),) = [(type_, text) for type_, why, text in events(stage, name) if why == reason]
-    assert type_ == "Warning"
-    return message
+async def warned_of(stage: Stage, name: str, reason: str, message: str) -> None:
+    """Wait for a Warning about an object with that reason and message: what a condition says, an event says too."""
+    await stage.cluster.wait_for(lambda: ("Warning", reason, message) in events(stage, name))
 
 
 async def told(stage: Stage, name: str, reason: str) -> str:

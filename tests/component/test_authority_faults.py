@@ -31,7 +31,7 @@ from tests.component.harness import (
     sweep_once_back,
     told,
     two_authorities,
-    warned,
+    warned_of,
 )
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ async def test_with_one_authority_a_request_waits_until_the_provider_is_back_or_
         assert traced(message(request)) == case.answers
         assert "; retrying until 20" in message(request)
         assert request.status.failure_time is None
-        assert await warned(stage, "www", "AuthorityUnavailable") == message(request)
+        await warned_of(stage, "www", "AuthorityUnavailable", message(request))
 
         failed = await ended(stage, "doomed")
         ending = parse_time(failed.status.failure_time)
@@ -153,7 +153,7 @@ async def test_with_one_authority_a_request_waits_until_the_provider_is_back_or_
         assert message(failed).startswith("not signed within the deadline of 1s after approval: edge: ")
         assert case.why in message(failed)
         assert traced(message(failed)) == case.answers
-        assert await warned(stage, "doomed", "DeadlineExceeded") == message(failed)
+        await warned_of(stage, "doomed", "DeadlineExceeded", message(failed))
 
         await sweep_once_back(stage)
         assert signer_of(await ended(stage, "www")) == "edge"
@@ -226,7 +226,7 @@ async def test_with_one_authority_a_long_rate_limit_keeps_a_request_pending_unti
         request = await pending(stage, "www")
         assert "too many requests" in message(request)
         assert traced(message(request))
-        assert await warned(stage, "www", "AuthorityRateLimited") == message(request)
+        await warned_of(stage, "www", "AuthorityRateLimited", message(request))
         request = await ended(stage, "www")
         assert request.status.failure_time
         assert "it wants no calls until " in message(request)
@@ -270,7 +270,7 @@ async def test_with_one_authority_a_refused_credential_keeps_a_request_pending_u
         request = await pending(stage, "www")
         assert "Authentication error" in message(request)
         assert traced(message(request))
-        assert await warned(stage, "www", "AuthorityUnauthorized") == message(request)
+        await warned_of(stage, "www", "AuthorityUnauthorized", message(request))
         request = await ended(stage, "www")
         assert request.status.failure_time
         assert "Authentication error" in message(request)
@@ -289,7 +289,7 @@ async def test_a_rejected_hostname_fails_at_once_with_what_the_provider_said(iss
         assert "HTTP 400, code 1010, trace " in message(request)
         assert "Every hostname must be in a zone of the account" in message(request)
         assert traced(message(request))
-        assert await warned(stage, "elsewhere", "AuthorityRejected") == message(request)
+        await warned_of(stage, "elsewhere", "AuthorityRejected", message(request))
         assert signer_of(await ended(stage, "www")) == "edge"
         assert signatures(stage) == 2
 

@@ -103,6 +103,7 @@ async def test_a_crowd_of_requests_is_signed_once_each_across_a_handover(new_sta
         await stage.finished(names)
         assert all(signer_of(request(stage, name)) == "edge" for name in names)
         assert stage.cdn.ledger.duplicates() == 0
+        await until(lambda: all(200 in status_writes(stage, name) for name in names))
         assert all(status_writes(stage, name).count(200) == 1 for name in names)
 
 
@@ -155,4 +156,5 @@ async def test_a_leader_cut_off_from_the_api_server_with_a_result_in_hand_leaves
         await stage.finished(["one"])
         assert second.program.is_leading
         assert stage.cdn.calls[POST] == 1
+        await until(lambda: 200 in status_writes(stage, "one"))
         assert status_writes(stage, "one").count(200) == 1

@@ -38,7 +38,7 @@ def holder(stage: Stage) -> str:
 @asynccontextmanager
 async def second_replica(stage: Stage) -> AsyncIterator[Program]:
     """Another controller on the same cluster, with its own client."""
-    async with KubeClient.for_url(stage.api_url) as client:
+    async with KubeClient(stage.cluster.access()) as client:
         program = Program(client, Metrics(), replace(SHORT, identity="second"))
         client.guard = program.may_write
         stop = asyncio.Event()

@@ -223,13 +223,13 @@ async def test_every_option_can_come_from_the_environment(new_stage: NewStage, t
     async with (
         staged(new_stage) as stage,
         running(
-            stage, tmp_path, CDN_ISSUER_RUN_IDENTITY="from-the-environment", CDN_ISSUER_RUN_LEASE_NAME="another"
+            stage, tmp_path, CDN_ISSUER_RUN_IDENTITY="from-the-environment", CDN_ISSUER_RUN_LEASE_DURATION="77"
         ) as controller,
     ):
         await controller.until_ready()
         await stage.cluster.wait_for(lambda: bool(stage.cluster.list("leases")), START)
         (lease,) = stage.cluster.list("leases")
-        assert lease["metadata"]["name"] == "another"
+        assert lease["spec"]["leaseDurationSeconds"] == 77
         assert lease["spec"]["holderIdentity"] == "from-the-environment"
 
 

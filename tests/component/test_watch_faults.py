@@ -65,7 +65,8 @@ async def test_a_field_selector_that_the_server_does_not_know_is_done_without(ne
         stage.cluster.faults.add(refusal)
         await stage.start_controller()
         await two_authorities(stage)
-        foreign = objects.certificate_request("foreign", b"", namespace=stage.namespace, issuer="web")
+        csr = objects.signing_request(["foreign.example.com"])
+        foreign = objects.certificate_request("foreign", csr, namespace=stage.namespace, issuer="web")
         foreign["spec"]["issuerRef"]["group"] = "cert-manager.io"
         await stage.apply(foreign)
         await stage.ask("www", "web")

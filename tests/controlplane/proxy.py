@@ -53,6 +53,7 @@ class Proxy:
         self._touch = touch
         self._runner: web.ServerRunner | None = None
         self._session: aiohttp.ClientSession | None = None
+        self._connector: aiohttp.TCPConnector | None = None
         self._hanging = asyncio.Event()
         self._frozen = asyncio.Event()
         self._watching: set[asyncio.Task[object]] = set()
@@ -63,8 +64,9 @@ class Proxy:
         """Listen, at the same port if it did before; returns the URL."""
         self._hanging.clear()
         self._frozen.set()
+        self._connector = aiohttp.TCPConnector(ssl=self._ssl, limit=0)
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(ssl=self._ssl, limit=0),
+            connector=self._connector,
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=5),
             auto_decompress=False,
         )
@@ -85,8 +87,11 @@ class Proxy:
             await self._runner.cleanup()
             self._runner = None
         if self._session is not None:
+            # TLS is not said goodbye to: a connection in the middle of that would outlive the event loop.
+            assert self._connector is not None
+            await self._connector.close(abort_ssl=True)
             await self._session.close()
-            self._session = None
+            self._session = self._connector = None
 
     def cut_watches(self) -> None:
         """End every watch cleanly, as an API server does after a while."""

@@ -195,6 +195,17 @@ def test_the_deadline_runs_from_the_approval_and_not_from_the_creation() -> None
     assert decision.expires == NOW + timedelta(minutes=59)
 
 
+@pytest.mark.parametrize(("minutes_ago", "expected"), [(59, Pend), (61, Fail)])
+def test_a_go_that_ran_out_of_time_before_anybody_was_asked_does_not_hide_the_last_error(
+    minutes_ago: float, expected: type[Decision]
+) -> None:
+    history = History(had_turn=True, last=refused(DOWN), outcome=refused(attempted=False))
+    decision = decide(approved(minutes_ago), ISSUER, NOW, history)
+    assert isinstance(decision, expected)
+    assert isinstance(decision, Pend | Fail)
+    assert "no answer within 60s" in decision.message
+
+
 def test_a_request_past_its_deadline_gets_one_late_turn() -> None:
     decision = decide(approved(61), ISSUER, NOW)
     assert isinstance(decision, Turn)
