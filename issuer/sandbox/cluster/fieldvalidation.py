@@ -1,0 +1,37 @@
+"""Fields that a kind does not have: refused, told in a warning, or dropped without a word, as the caller asks.
+
+After apiserver: `pkg/endpoints/handlers/create.go` (`fieldValidation`) and apimachinery: `pkg/runtime/error.go`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from issuer.sandbox.cluster.errors import bad_request, undecodable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from issuer.sandbox.cluster.kinds import Kind, Manifest
+
+
+def check_fields(kind: Kind, obj: Manifest, query: Mapping[str, str], old: Manifest | None = None) -> list[str]:
+    """What to warn of; empty where the caller does not want to hear of it.
+
+    Raises:
+        StatusError: 400, there are unknown fields and the caller wants none (`Strict`).
+    """
+    wanted = query.get("fieldValidation") or "Warn"
+    if wanted not in ("Ignore", "Warn", "Strict"):
+        raise bad_request(f'invalid value for "fieldValidation": "{wanted}"')
+    if wanted == "Ignore":
+        return []
+    unknown = [f'unknown field "{path}"' for path in kind.shape.unknown_fields(obj, old)]
+    if unknown and wanted == "Strict":
+        raise undecodable(kind, f"strict decoding error: {', '.join(unknown)}")
+    return unknown
+
+
+def warnings(unknown: Sequence[str]) -> list[tuple[str, str]]:
+    """The headers that tell of unknown fields (RFC 7234, section 5.5)."""
+    return [("Warning", '299 - "' + one.replace('"', '\\"') + '"') for one in unknown]
