@@ -2,7 +2,8 @@
 
 They are written as structural schemas, so that unknown fields and types are looked at by the same code as those of
 custom resources; what does not fit does not decode, which is a 400 and not a 422. After k8s.io/api: `core/v1`,
-`coordination/v1`. `micro-time` is meta/v1's MicroTime.
+`coordination/v1`. `micro-time` is meta/v1's MicroTime, `bytes` what Go decodes
+as []byte.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ NUMBER: Final[Schema] = {"type": "integer"}
 FLAG: Final[Schema] = {"type": "boolean"}
 TIME: Final[Schema] = {"type": "string", "format": "date-time"}
 MICRO_TIME: Final[Schema] = {"type": "string", "format": "micro-time"}
-BYTES: Final[Schema] = {"type": "string", "format": "byte"}
+BYTES: Final[Schema] = {"type": "string", "format": "bytes"}
 
 
 def record(**fields: Schema) -> Schema:

@@ -87,7 +87,9 @@ class Rules:
             try:
                 kept = rule.program.execute(known)
             except (RuntimeError, TypeError, ValueError) as error:
-                yield broken(path or "<nil>", f"{error} evaluating rule: {rule.message}")
+                told = "type conversion error from 'string' to 'google.protobuf.Duration'"
+                problem = told if "'duration'" in str(error) else str(error)
+                yield invalid(path or "<nil>", self._schema.get("type"), f"{problem} evaluating rule: {rule.message}")
                 continue
             if kept is not True:
                 yield self._cause(rule, known, value, path)
@@ -103,7 +105,8 @@ class Rules:
         where = f"{path}{rule.field}".lstrip(".") or "<nil>"
         message = rule.message
         if rule.telling is not None:
-            message = str(rule.telling.execute(known))
+            told = str(rule.telling.execute(known))
+            message = message if "\n" in told or not told.strip() else told
         match rule.reason:
             case "FieldValueRequired":
                 return required(where, message)

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from issuer.sandbox.cluster.builtin import BYTES, FLAG, TEXT, TIME
+from issuer.sandbox.cluster.builtin import FLAG, TEXT, TIME
 
 Schema = dict[str, Any]
 
+BYTES: Final[Schema] = {"type": "string", "format": "byte"}
 USAGES: Final = (
     *("signing", "digital signature", "content commitment", "key encipherment", "key agreement", "data encipherment"),
     *("cert sign", "crl sign", "encipher only", "decipher only", "any", "server auth", "client auth", "code signing"),

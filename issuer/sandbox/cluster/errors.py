@@ -9,7 +9,11 @@ if TYPE_CHECKING:
 
 
 class StatusError(Exception):
-    """An answer that is not a success."""
+    """An answer that is not a success.
+
+    Attributes:
+        unknown: what to warn of beside it: the fields that the object had and its kind has not.
+    """
 
     def __init__(
         self,
@@ -22,6 +26,7 @@ class StatusError(Exception):
     ) -> None:
         super().__init__(message)
         self.details = details
+        self.unknown: list[str] = []
         self.code = code
         self.reason = reason
         self.message = message
@@ -36,7 +41,7 @@ class StatusError(Exception):
             "metadata": {},
             "status": "Failure",
             "message": self.message,
-            "reason": self.reason,
+            **({"reason": self.reason} if self.reason else {}),
             **({} if self.details is None else {"details": self.details}),
             "code": self.code,
         }
@@ -119,9 +124,17 @@ def not_stored() -> StatusError:
     return StatusError(500, "", "etcdserver: request is too large")
 
 
-def undecodable(kind: Kind, problem: str) -> StatusError:
-    """The body is not what the Go type of the kind reads."""
-    return bad_request(f'{kind.kind} in version "{kind.version}" cannot be handled as a {kind.kind}: {problem}')
+class UndecodableError(StatusError):
+    """The body is not what the Go type of the kind reads.
+
+    Attributes:
+        problem: the message without what it was that does not decode.
+    """
+
+    def __init__(self, kind: Kind, problem: str) -> None:
+        what = f'{kind.kind} in version "{kind.version}" cannot be handled as a {kind.kind}'
+        super().__init__(400, "BadRequest", f"{what}: {problem}")
+        self.problem = problem
 
 
 def conflict(kind: Kind, name: str, why: str = "") -> StatusError:

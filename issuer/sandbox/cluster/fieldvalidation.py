@@ -5,12 +5,13 @@ After apiserver: `pkg/endpoints/handlers/create.go` (`fieldValidation`) and apim
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from issuer.sandbox.cluster.errors import bad_request, undecodable
+from issuer.sandbox.cluster.errors import StatusError, UndecodableError, bad_request
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from issuer.sandbox.cluster.kinds import Kind, Manifest
 
@@ -26,10 +27,20 @@ def check_fields(kind: Kind, obj: Manifest, query: Mapping[str, str], old: Manif
         raise bad_request(f'invalid value for "fieldValidation": "{wanted}"')
     if wanted == "Ignore":
         return []
-    unknown = [f'unknown field "{path}"' for path in kind.shape.unknown_fields(obj, old)]
+    unknown = [f'unknown field "{path}"' for path in sorted(kind.shape.unknown_fields(obj, old))]
     if unknown and wanted == "Strict":
-        raise undecodable(kind, f"strict decoding error: {', '.join(unknown)}")
+        raise UndecodableError(kind, f"strict decoding error: {', '.join(unknown)}")
     return unknown
+
+
+@contextmanager
+def warned(unknown: list[str]) -> Iterator[None]:
+    """What is refused in here is warned of all the same."""
+    try:
+        yield
+    except StatusError as error:
+        error.unknown = unknown
+        raise
 
 
 def warnings(unknown: Sequence[str]) -> list[tuple[str, str]]:

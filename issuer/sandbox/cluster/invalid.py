@@ -94,10 +94,25 @@ def too_many(field: str, actual: int, limit: int) -> Cause:
 
 def refusal(kind: Kind, name: str, causes: Sequence[Cause]) -> StatusError:
     """The 422 for an object with such causes."""
+    return _refusal(kind.stored.group, kind.kind, name, causes)
+
+
+def refusal_of_resource(kind: Kind, name: str, causes: Sequence[Cause]) -> StatusError:
+    """The same, where the server knows the resource and not the kind (apiserver: `pkg/registry/generic/registry`)."""
+    return _refusal(kind.stored.group, kind.plural, name, causes)
+
+
+def refusal_of_patch(patched: Any, problem: str) -> StatusError:
+    """The 422 for a patch whose result does not decode (apiserver: `pkg/endpoints/handlers/patch.go`)."""
+    text = json.dumps(patched, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    return _refusal("", "", "", [invalid("patch", text, problem)])
+
+
+def _refusal(group: str, kind: str, name: str, causes: Sequence[Cause]) -> StatusError:
     messages = list(dict.fromkeys(map(str, causes)))
     joined = messages[0] if len(messages) == 1 else f"[{', '.join(messages)}]"
-    qualified = f"{kind.kind}.{kind.group}" if kind.group else kind.kind
-    details: dict[str, Any] = {"name": name, "group": kind.group, "kind": kind.kind}
+    qualified = f"{kind}.{group}" if group else kind
+    details: dict[str, Any] = {"name": name, "group": group, "kind": kind}
     details = {key: value for key, value in details.items() if value}
     details["causes"] = [{"reason": one.type, "message": one.body, "field": one.field} for one in causes]
     return StatusError(422, "Invalid", f'{qualified} "{name}" is invalid: {joined}', details=details)

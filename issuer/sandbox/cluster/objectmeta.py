@@ -36,11 +36,11 @@ def check(kind: str, metadata: Manifest) -> Iterator[Cause]:
     for problem in (label if kind in LABELLED else subdomain)(name) if name else ():
         yield invalid("metadata.name", name, problem)
     yield from _pairs(metadata.get("labels") or {}, metadata.get("annotations") or {})
-    for number, owner in enumerate(metadata.get("ownerReferences") or ()):
+    for owner in metadata.get("ownerReferences") or ():
         for part in ("apiVersion", "kind", "name", "uid"):
             if not owner.get(part):
                 problem = "version must not be empty" if part == "apiVersion" else "must not be empty"
-                yield invalid(f"metadata.ownerReferences[{number}].{part}", "", problem)
+                yield invalid(f"metadata.ownerReferences.{part}", "", problem)
     for finalizer in metadata.get("finalizers") or ():
         for problem in qualified_name(finalizer):
             yield invalid("metadata.finalizers", finalizer, problem)
@@ -66,15 +66,15 @@ def mistyped(metadata: Any) -> str:
     for name in ("name", "generateName", "namespace", "uid", "resourceVersion"):
         if not isinstance(metadata.get(name), str | None):
             found = _go(metadata[name])
-            return f"json: cannot unmarshal {found} into Go struct field ObjectMeta.metadata.{name} of type string"
+            return f"json: cannot unmarshal {found} into Go struct field ObjectMeta.{name} of type string"
     for name in ("labels", "annotations"):
         pairs = metadata.get(name)
         if not isinstance(pairs, dict | None):
-            field = f"ObjectMeta.metadata.{name} of type map[string]string"
+            field = f"ObjectMeta.{name} of type map[string]string"
             return f"json: cannot unmarshal {_go(pairs)} into Go struct field {field}"
         for value in (pairs or {}).values():
             if not isinstance(value, str):
-                field = f"ObjectMeta.metadata.{name} of type string"
+                field = f"ObjectMeta.{name} of type string"
                 return f"json: cannot unmarshal {_go(value)} into Go struct field {field}"
     return ""
 
@@ -82,7 +82,7 @@ def mistyped(metadata: Any) -> str:
 def label(text: str) -> Iterator[str]:
     """Why it is no RFC 1123 label."""
     if len(text) > 63:  # noqa: PLR2004 - RFC 1123
-        yield "must be no more than 63 characters"
+        yield "must be no more than 63 bytes"
     if not re.fullmatch(_LABEL, text):
         if re.fullmatch(_SUBDOMAIN, text):
             yield "must not contain dots"
@@ -96,7 +96,7 @@ def label(text: str) -> Iterator[str]:
 def subdomain(text: str) -> Iterator[str]:
     """Why it is no RFC 1123 subdomain."""
     if len(text) > 253:  # noqa: PLR2004 - RFC 1123
-        yield "must be no more than 253 characters"
+        yield "must be no more than 253 bytes"
     if not re.fullmatch(_SUBDOMAIN, text):
         yield (
             "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and "
@@ -117,7 +117,7 @@ def qualified_name(text: str) -> Iterator[str]:
     if not name:
         yield "name part must be non-empty"
     elif len(name) > 63:  # noqa: PLR2004 - as long as a DNS label
-        yield "name part must be no more than 63 characters"
+        yield "name part must be no more than 63 bytes"
     if not re.fullmatch(_KEY, name):
         yield f"name part {_KEY_RULE}"
 
@@ -125,7 +125,7 @@ def qualified_name(text: str) -> Iterator[str]:
 def label_value(text: str) -> Iterator[str]:
     """Why it is no value of a label."""
     if len(text) > 63:  # noqa: PLR2004 - as long as a DNS label
-        yield "must be no more than 63 characters"
+        yield "must be no more than 63 bytes"
     if not re.fullmatch(f"({_KEY})?", text):
         yield (
             "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and "

@@ -104,7 +104,7 @@ def _read(token: str) -> tuple[int, str]:
     try:
         read = msgspec.json.decode(urlsafe_b64decode(token + "=" * (-len(token) % 4)), type=_Token)
     except ValueError as error:
-        raise bad_request(f"continue key is not valid: {error}") from None
+        raise bad_request(f"invalid continue token: continue key is not valid: {error}") from None
     if not read.rv or not read.start:
-        raise bad_request("continue key is not valid: incorrect encoded start resourceVersion (version meta.k8s.io/v1)")
+        raise bad_request("invalid continue token: continue key is not valid: encoded start key or version empty")
     return read.rv, read.start

@@ -85,23 +85,29 @@ class Shape:
             return []
         return list(structural.unknown_fields(self.schema, _changed(obj, old)))
 
-    def causes(self, obj: Schema, old: Schema | None = None) -> list[Cause]:
-        """What is wrong with an object that fits; of one that changes, with what changed."""
+    def causes(self, obj: Schema, old: Schema | None = None, *, status: bool = False) -> list[Cause]:
+        """What is wrong with an object that fits; of one that changes, with what changed.
+
+        Args:
+            obj: the object.
+            old: what it was.
+            status: the status is written by itself; messages about it are told from there.
+        """
         if not self.schema:
             return []
-        found = [*self.mismatches(obj, old), *self._repeated(obj, old)]
+        found = [*self.mismatches(obj, old, status=status), *self._repeated(obj, old)]
         if not self._rules:
             return found
         if any(one.type in BLOCKING for one in found):
             return [*found, invalid("<nil>", None, UNCHECKED)]
         return [*found, *self._rules.broken(obj, old)]
 
-    def mismatches(self, obj: Schema, old: Schema | None = None) -> Iterator[Cause]:
+    def mismatches(self, obj: Schema, old: Schema | None = None, *, status: bool = False) -> Iterator[Cause]:
         """Where the object does not keep the JSON Schema."""
-        yield from _errors(self._root, {name: part for name, part in obj.items() if name not in _HEAD}, "")
+        yield from _errors(self._root, {name: part for name, part in obj.items() if name not in _HEAD}, "", "")
         for name, part in obj.items():
             if name in self._parts and not (old and (part is old.get(name) or part == old.get(name))):
-                yield from _errors(self._parts[name], part, name)
+                yield from _errors(self._parts[name], part, name, "" if status and name == "status" else name)
 
     def _repeated(self, obj: Schema, old: Schema | None) -> Iterator[Cause]:
         for name, part in obj.items():
@@ -146,11 +152,11 @@ def _validator(schema: Schema) -> jsonschema_rs.Draft202012Validator:
     )
 
 
-def _errors(validator: jsonschema_rs.Draft202012Validator, value: Any, top: str) -> Iterator[Cause]:
+def _errors(validator: jsonschema_rs.Draft202012Validator, value: Any, top: str, shown: str) -> Iterator[Cause]:
     if validator.is_valid(value):
         return
     for error in validator.iter_errors(value):
-        cause = _cause(error, _path(top, error.instance_path))
+        cause = _cause(error, _path(top, error.instance_path), _path(shown, error.instance_path))
         if cause is not None:
             yield cause
 
@@ -162,16 +168,16 @@ def _path(top: str, steps: list[str | int]) -> str:
     return path
 
 
-def _cause(error: jsonschema_rs.ValidationError, path: str) -> Cause | None:  # noqa: C901, PLR0911 - a list of cases
+def _cause(error: jsonschema_rs.ValidationError, path: str, shown: str) -> Cause | None:  # noqa: C901, PLR0911 - a list of cases
     kind: str = error.kind.name
     value: Any = error.instance
     what: dict[str, Any] = error.kind.as_dict()
-    body = f"{path} in body"
+    body = f"{shown} in body"
     match kind:
         case "required":
             return required(f"{path}.{what['property']}" if path else what["property"])
         case "type":
-            found, wanted = _type(value), next(one for one in what["types"] if one != "null")
+            found, wanted = _type(value), ",".join(sorted(one for one in what["types"] if one != "null"))
             return wrong_type(path, found, f'{body} must be of type {wanted}: "{found}"')
         case "format":
             name = what["format"].removeprefix(_named(""))
@@ -207,9 +213,13 @@ def _named(format_: str) -> str:
     return f"kubernetes-{format_}"
 
 
+def _is_bytes(text: str) -> bool:
+    return _is_base64(text.replace("\n", "").replace("\r", ""))
+
+
 def _is_base64(text: str) -> bool:
     try:
-        b64decode("".join(text.split("\n")), validate=True)
+        b64decode(text, validate=True)
     except Base64Error:
         return False
     return True
@@ -231,7 +241,8 @@ def _is_micro_time(text: str) -> bool:
 
 FORMATS: Final[dict[str, Callable[[str], bool]]] = {
     "byte": _is_base64,
+    "bytes": _is_bytes,
     "date-time": _is_time,
     "micro-time": _is_micro_time,
 }
-"""Formats that are checked; `micro-time` is Go's MicroTime, which only the schemas of built-in kinds here know."""
+"""Formats that are checked; `bytes` and `micro-time` are Go's, which only the schemas of built-in kinds have."""

@@ -16,14 +16,15 @@ import msgspec
 from aiohttp import web
 
 from issuer.sandbox.cluster import discovery, errors, newevents, pages, patching, tables, validation
-from issuer.sandbox.cluster.errors import PageNotFoundError, StatusError
-from issuer.sandbox.cluster.fieldvalidation import check_fields, warnings
+from issuer.sandbox.cluster.errors import PageNotFoundError, StatusError, UndecodableError
+from issuer.sandbox.cluster.fieldvalidation import check_fields, warned, warnings
+from issuer.sandbox.cluster.invalid import refusal_of_patch
 from issuer.sandbox.cluster.kinds import NAMESPACES, NEW_EVENTS
 from issuer.sandbox.cluster.selectors import selector
 from issuer.sandbox.cluster.watch import Watch
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from issuer.sandbox.cluster.faults import Fault, Faults
     from issuer.sandbox.cluster.kinds import Kind, Manifest
@@ -92,7 +93,7 @@ class Server:
         except PageNotFoundError as error:
             response = web.Response(status=error.code, text=f"{error.message}\n")
         except StatusError as error:
-            response = _json(error.body, error.code, error.headers)
+            response = _json(error.body, error.code, [*error.headers.items(), *warnings(error.unknown)])
         self._note(request, response.status)
         return response
 
@@ -151,14 +152,16 @@ class Server:
                 return self._list(request, target)
             case "POST" if not target.name:
                 obj, unknown = _read(target, body, query)
-                self._check_namespace(target)
-                created = self._store.create(target.kind, target.namespace, obj)
+                with warned(unknown):
+                    self._check_namespace(target)
+                    created = self._store.create(target.kind, target.namespace, obj)
                 return self._one(request, target, created, 201, unknown)
             case "PUT" if target.name:
                 obj, unknown = _read(target, body, query)
-                self._store.get(target.kind, target.key)
-                validation.check_version(target.kind, obj, target.name)
-                updated = self._store.update(target.kind, target.key, obj, status=bool(target.subresource))
+                with warned(unknown):
+                    self._store.get(target.kind, target.key)
+                    validation.check_version(target.kind, obj, target.name)
+                    updated = self._store.update(target.kind, target.key, obj, status=bool(target.subresource))
                 return self._one(request, target, updated, unknown=unknown)
             case "PATCH" if target.name:
                 patched, unknown = self._patch(request, target, body)
@@ -173,7 +176,18 @@ class Server:
         shown = newevents.to_new(old.obj) if kind is NEW_EVENTS else old.obj
         patched = patching.apply(request.content_type, shown, _decoded(body))
         if not isinstance(patched, dict) or not isinstance(patched.get("metadata"), dict):
-            raise errors.undecodable(kind, "the patched object is none")
+            raise refusal_of_patch(patched, "it is no object with metadata")
+        try:
+            return self._patched(request, target, old, patched)
+        except UndecodableError as error:
+            refused = refusal_of_patch(patched, error.problem)
+            refused.unknown = error.unknown
+            raise refused from None
+
+    def _patched(
+        self, request: web.BaseRequest, target: Target, old: Stored, patched: Manifest
+    ) -> tuple[Stored, list[str]]:
+        kind = target.kind
         if patched["metadata"].get("resourceVersion") == "":
             patched["metadata"]["resourceVersion"] = old.obj["metadata"]["resourceVersion"]
         if kind is NEW_EVENTS:
@@ -182,7 +196,8 @@ class Server:
         if target.subresource:
             # A UID in a patch of a custom resource's status is not looked at.
             patched["metadata"] = {"resourceVersion": patched["metadata"].get("resourceVersion", "")}
-        return self._store.update(kind, target.key, patched, status=bool(target.subresource)), unknown
+        with warned(unknown):
+            return self._store.update(kind, target.key, patched, status=bool(target.subresource)), unknown
 
     def _delete(self, request: web.BaseRequest, target: Target, body: bytes) -> web.Response:
         options = _decoded(body) if body else {}
@@ -288,6 +303,10 @@ def _read(target: Target, body: bytes, query: Mapping[str, str]) -> tuple[Manife
     kind, obj = target.kind, _decoded(body)
     if not isinstance(obj, dict):
         raise errors.bad_request("the object is not an object")
+    if not kind.built_in and not obj.get("kind"):
+        raise errors.bad_request(
+            f"the object provided is unrecognized (must be of type {kind.kind}): Object 'Kind' is missing"
+        )
     named = (obj.get("apiVersion", kind.api_version), obj.get("kind", kind.kind))
     if named != (kind.api_version, kind.kind):
         raise errors.bad_request(f"the object is a {named[0]} {named[1]}, not a {kind.api_version} {kind.kind}")
@@ -312,6 +331,8 @@ def _decoded(body: bytes) -> Any:
         raise errors.bad_request(f"the body is not JSON: {error}") from None
 
 
-def _json(body: Mapping[str, Any], status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
+def _json(body: Mapping[str, Any], status: int = 200, headers: Iterable[tuple[str, str]] = ()) -> web.Response:
     encoded = msgspec.json.encode(body)
-    return web.Response(status=status, body=encoded, content_type="application/json", headers=headers)
+    response = web.Response(status=status, body=encoded, content_type="application/json")
+    response.headers.extend(headers)
+    return response

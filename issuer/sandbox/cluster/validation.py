@@ -11,7 +11,7 @@ from base64 import b64encode
 from typing import TYPE_CHECKING, Any, Final
 
 from issuer.sandbox.cluster import errors, eventrules, objectmeta
-from issuer.sandbox.cluster.invalid import Cause, forbidden, invalid, refusal, too_long
+from issuer.sandbox.cluster.invalid import Cause, forbidden, invalid, refusal, refusal_of_resource, too_long
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,11 +36,11 @@ def prepared(kind: Kind, obj: Manifest, old: Manifest | None = None) -> Manifest
     """
     problem = objectmeta.mistyped(obj.get("metadata", {}))
     if problem:
-        raise errors.undecodable(kind, problem)
+        raise errors.UndecodableError(kind, problem)
     obj = kind.shape.fitted(obj, old)
     if kind.typed:
         for cause in kind.shape.mismatches(obj, old):
-            raise errors.undecodable(kind, _go_words(kind, cause))
+            raise errors.UndecodableError(kind, _go_words(kind, cause))
     if kind.kind == "Secret" and "stringData" in obj:
         return _folded(obj)
     return obj
@@ -58,7 +58,7 @@ def check(kind: Kind, obj: Manifest, old: Manifest | None, *, status: bool = Fal
     Raises:
         StatusError: 422.
     """
-    found = [] if kind.typed else kind.shape.causes(obj, old)
+    found = [] if kind.typed else kind.shape.causes(obj, old, status=status)
     if not status:
         found = [*objectmeta.check(kind.kind, obj["metadata"]), *found, *_of_kind(kind, obj, old)]
     if found:
@@ -73,7 +73,9 @@ def check_version(kind: Kind, obj: Manifest, name: str) -> None:
     """
     unconditional = kind.built_in and kind.plural not in NO_UNCONDITIONAL_UPDATE
     if not unconditional and not (obj.get("metadata") or {}).get("resourceVersion"):
-        raise refusal(kind, name, [invalid("metadata.resourceVersion", 0, "must be specified for an update")])
+        raise refusal_of_resource(
+            kind, name, [invalid("metadata.resourceVersion", 0, "must be specified for an update")]
+        )
 
 
 def check_size(encoded: bytes) -> None:
@@ -114,8 +116,6 @@ def _lease(spec: Manifest) -> Iterator[Cause]:
         yield invalid("spec.leaseDurationSeconds", seconds, "must be greater than 0")
     if transitions is not None and transitions < 0:
         yield invalid("spec.leaseTransitions", transitions, "must be greater than or equal to 0")
-    if spec.get("preferredHolder") and not spec.get("strategy"):
-        yield forbidden("spec.preferredHolder", "may only be specified if `strategy` is defined")
 
 
 def _data(obj: Manifest, old: Manifest) -> Iterator[Cause]:
@@ -123,7 +123,9 @@ def _data(obj: Manifest, old: Manifest) -> Iterator[Cause]:
     size = 0
     for field in ("data", "binaryData"):
         for key, text in obj.get(field, {}).items():
-            if not re.fullmatch(r"[-._a-zA-Z0-9]{1,253}", key) or key.startswith("..") or key == ".":
+            if key in {"..", "."}:
+                yield invalid(f"{field}[{key}]", key, f"must not be '{key}'")
+            elif not re.fullmatch(r"[-._a-zA-Z0-9]{1,253}", key) or key.startswith(".."):
                 yield invalid(
                     f"{field}[{key}]",
                     key,
@@ -132,7 +134,7 @@ def _data(obj: Manifest, old: Manifest) -> Iterator[Cause]:
                 )
             size += len(text) * 3 // 4 if obj["kind"] == "Secret" or field == "binaryData" else len(text.encode())
     if size > DATA_LIMIT:
-        yield too_long("data" if obj["kind"] == "Secret" else "", DATA_LIMIT)
+        yield too_long("data" if obj["kind"] == "Secret" else "[]", DATA_LIMIT)
     if obj["kind"] == "Secret" and old and obj.get("type", "Opaque") != old.get("type", "Opaque"):
         yield invalid("type", obj.get("type", ""), "field is immutable")
     if old.get("immutable"):
@@ -148,11 +150,25 @@ def _go_words(kind: Kind, cause: Cause) -> str:
         return str(cause)
     wanted, value = found.groups()
     match wanted:
-        case "byte":
-            bad = re.search(r"[^A-Za-z0-9+/=]", value)
-            return f"illegal base64 data at input byte {bad.start() if bad else max(0, len(value) - 1)}"
+        case "bytes":
+            return f"illegal base64 data at input byte {_where_base64_ends(value)}"
         case "micro-time" | "date-time":
             layout = f"2006-01-02T15:04:05{'.000000' if wanted == 'micro-time' else ''}Z07:00"
-            return f'parsing time "{value}" as "{layout}": cannot parse "{value}" as "2006"'
+            rest, part = (
+                (value[19:], ".000000") if re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d", value) else (value, "2006")
+            )
+            return f'parsing time "{value}" as "{layout}": cannot parse "{rest}" as "{part}"'
     go = {"integer": "int32", "boolean": "bool"}.get(wanted, wanted)
-    return f"json: cannot unmarshal {value} into Go struct field {kind.kind}.{cause.field} of type {go}"
+    value = "number" if value == "integer" else value
+    owner = f"{kind.kind}Spec" if cause.field.startswith("spec.") else kind.kind
+    return f"json: cannot unmarshal {value} into Go struct field {owner}.{cause.field} of type {go}"
+
+
+def _where_base64_ends(text: str) -> int:
+    """Where Go's decoder finds that it is none (`encoding/base64`, CorruptInputError)."""
+    bad = re.search(r"[^A-Za-z0-9+/=]", text)
+    if bad:
+        return bad.start()
+    if "=" not in text:
+        return len(text) - len(text) % 4
+    return len(text) if len(text) % 4 == 3 else len(text) - 1  # noqa: PLR2004 - one sign short of a quantum

@@ -50,7 +50,14 @@ async def call(
 
 def request(name: str = "www", **metadata: Any) -> dict[str, Any]:
     spec = {"request": "eA==", "issuerRef": {"group": "cdn-issuer.io", "kind": "CDNIssuer", "name": "edge"}}
-    return {"metadata": {"name": name, **metadata}, "spec": spec}
+    head = {"apiVersion": "cert-manager.io/v1", "kind": "CertificateRequest"}
+    return {**head, "metadata": {"name": name, **metadata}, "spec": spec}
+
+
+def box(name: str = "b", **spec: Any) -> dict[str, Any]:
+    """A box of size 3."""
+    head = {"apiVersion": "example.com/v1", "kind": "Box"}
+    return {**head, "metadata": {"name": name}, "spec": {"size": 3, **spec}}
 
 
 def boxes(spec: dict[str, Any], **root: Any) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from issuer.sandbox.cluster import Fault
-from tests.unit.sandbox.cluster_case import JSON_PATCH, MERGE, REQUESTS, api, call, request
+from tests.unit.sandbox.cluster_case import JSON_PATCH, MERGE, REQUESTS, api, box, call, request
 
 if TYPE_CHECKING:
     import aiohttp
@@ -194,7 +194,7 @@ async def test_a_crd_adds_its_resource_with_defaults_and_takes_it_away_again() -
     async with api() as (cluster, session):
         assert (await call(session, "GET", boxes))[0] == 404
         await cluster.apply(definition)
-        _, made = await call(session, "POST", boxes, {"metadata": {"name": "b"}, "spec": {}})
+        _, made = await call(session, "POST", boxes, box() | {"spec": {}})
         assert made["spec"] == {"size": 3}
         await cluster.delete("customresourcedefinitions", "", "boxes.example.com")
         assert (await call(session, "GET", boxes))[0] == 404

@@ -6,7 +6,7 @@ import asyncio
 import json
 from typing import TYPE_CHECKING, Any
 
-from tests.unit.sandbox.cluster_case import BOXES, CRDS, MERGE, api, boxes, call
+from tests.unit.sandbox.cluster_case import BOXES, CRDS, MERGE, api, box, boxes, call
 
 if TYPE_CHECKING:
     import aiohttp
@@ -14,10 +14,6 @@ if TYPE_CHECKING:
 NAME = "boxes.example.com"
 SIZE: dict[str, Any] = {"properties": {"size": {"type": "integer"}}}
 COLOUR: dict[str, Any] = {"properties": {"size": {"type": "integer"}, "colour": {"type": "string", "default": "red"}}}
-
-
-def box(name: str = "b", **metadata: Any) -> dict[str, Any]:
-    return {"metadata": {"name": name, **metadata}, "spec": {"size": 3}}
 
 
 async def heard(session: aiohttp.ClientSession, since: str) -> list[tuple[str, dict[str, Any]]]:
@@ -61,7 +57,9 @@ async def test_a_finalizer_of_an_object_holds_its_crd_up() -> None:
     async with api() as (cluster, session):
         await cluster.apply(boxes(SIZE))
         await call(session, "POST", BOXES, box("a"))
-        await call(session, "POST", BOXES, box("held", finalizers=["example.com/hold"]))
+        held = box("held")
+        held["metadata"]["finalizers"] = ["example.com/hold"]
+        await call(session, "POST", BOXES, held)
         await call(session, "DELETE", f"{CRDS}/{NAME}")
         _, crd = await call(session, "GET", f"{CRDS}/{NAME}")
         assert crd["metadata"]["finalizers"] == ["customresourcecleanup.apiextensions.k8s.io"]

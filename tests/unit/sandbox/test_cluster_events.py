@@ -61,6 +61,7 @@ async def test_a_new_event_is_held_to_all_rules(fields: dict[str, Any], field: s
         code, status = await call(session, "POST", EVENTS, event(**fields))
         assert (code, status["reason"]) == (422, "Invalid")
         assert (field, message) in [(path, text) for path, _, text in causes(status)]
+        assert status["message"].startswith('Event "e" is invalid: ')
 
 
 async def test_a_new_event_without_its_time_is_refused() -> None:
@@ -140,7 +141,7 @@ async def test_a_lease_of_wrong_types_does_not_decode() -> None:
     async with api() as (_, session):
         code, status = await call(session, "POST", LEASES, lease(leaseDurationSeconds="15"))
         assert code == 400
-        assert "cannot unmarshal string into Go struct field Lease.spec.leaseDurationSeconds" in status["message"]
+        assert "cannot unmarshal string into Go struct field LeaseSpec.spec.leaseDurationSeconds" in status["message"]
 
 
 async def test_a_lease_is_replaced_only_by_one_that_says_which_it_replaces() -> None:
@@ -150,5 +151,6 @@ async def test_a_lease_is_replaced_only_by_one_that_says_which_it_replaces() -> 
         assert code == 422
         message = "Invalid value: 0: must be specified for an update"
         assert causes(status) == [("metadata.resourceVersion", "FieldValueInvalid", message)]
+        assert status["details"]["kind"] == "leases"
         named = lease() | {"metadata": {"name": "l", "resourceVersion": made["metadata"]["resourceVersion"]}}
         assert (await call(session, "PUT", f"{LEASES}/l", named))[0] == 200

@@ -65,7 +65,7 @@ async def test_a_label_that_is_no_text_does_not_decode() -> None:
     async with api() as (_, session):
         code, status = await call(session, "POST", REQUESTS, request(labels={"a": 1}))
         assert (code, status["reason"]) == (400, "BadRequest")
-        assert "cannot unmarshal number into Go struct field ObjectMeta.metadata.labels" in status["message"]
+        assert "cannot unmarshal number into Go struct field ObjectMeta.labels" in status["message"]
 
 
 async def test_annotations_have_256_kib_in_all() -> None:

@@ -10,7 +10,7 @@ from issuer.api import crd
 from issuer.authorities import registry
 from issuer.sandbox import objects
 from issuer.sandbox.cluster import StatusError
-from tests.unit.sandbox.cluster_case import BOXES, MERGE, REQUESTS, api, boxes, call, causes, request
+from tests.unit.sandbox.cluster_case import BOXES, MERGE, REQUESTS, api, box, boxes, call, causes, request
 
 SPEC: dict[str, Any] = {
     "required": ["size"],
@@ -50,10 +50,6 @@ SPEC: dict[str, Any] = {
         },
     ],
 }
-
-
-def box(**spec: Any) -> dict[str, Any]:
-    return {"metadata": {"name": "b"}, "spec": {"size": 3, **spec}}
 
 
 @pytest.mark.parametrize(
@@ -112,7 +108,7 @@ async def test_what_the_schema_does_not_allow_is_refused(spec: Any, field: str, 
 async def test_what_the_schema_allows_is_taken_with_its_defaults() -> None:
     async with api() as (cluster, session):
         await cluster.apply(boxes(SPEC))
-        good = {
+        good: dict[str, Any] = {
             "share": 1,
             "colour": "red",
             "code": "abc",
@@ -124,7 +120,7 @@ async def test_what_the_schema_allows_is_taken_with_its_defaults() -> None:
             "parts": [{"name": "a"}, {"name": "b", "kind": "odd"}],
             "fixed": "x",
         }
-        code, made = await call(session, "POST", BOXES, box(**good))
+        code, made = await call(session, "POST", BOXES, box("b", **good))
         assert code == 201
         parts = [{"name": "a", "kind": "plain"}, {"name": "b", "kind": "odd"}]
         assert made["spec"] == {"size": 3, **good, "parts": parts}
@@ -156,13 +152,18 @@ async def test_unknown_fields_are_dropped_told_or_refused_as_the_caller_asks() -
         code, status = await call(session, "POST", f"{BOXES}?fieldValidation=Strict", odd)
         assert code == 400
         assert status["message"].endswith(
-            'strict decoding error: unknown field "spec.parts[0].odd", unknown field "extra"'
+            'strict decoding error: unknown field "extra", unknown field "spec.parts[0].odd"'
         )
+        await call(session, "POST", BOXES, box("plain"))
+        patch = f"{BOXES}/plain?fieldValidation=Strict"
+        code, status = await call(session, "PATCH", patch, {"spec": {"odd": 1}}, MERGE)
+        assert (code, [field for field, _, _ in causes(status)]) == (422, ["patch"])
+        assert status["message"].endswith('strict decoding error: unknown field "spec.odd"')
         async with session.post(f"{BOXES}?fieldValidation=Warn", json=odd) as response:
             assert response.status == 201
             assert response.headers.getall("Warning") == [
-                '299 - "unknown field \\"spec.parts[0].odd\\""',
                 '299 - "unknown field \\"extra\\""',
+                '299 - "unknown field \\"spec.parts[0].odd\\""',
             ]
             made = await response.json()
         assert "extra" not in made
@@ -180,6 +181,23 @@ async def test_what_was_wrong_before_is_not_held_against_a_change_elsewhere() ->
         labels = {"metadata": {"labels": {"a": "b"}}}
         assert (await call(session, "PATCH", f"{BOXES}/b", labels, MERGE))[0] == 200
         assert (await call(session, "PATCH", f"{BOXES}/b", {"spec": {"size": 101}}, MERGE))[0] == 422
+
+
+async def test_a_custom_resource_says_its_kind() -> None:
+    async with api() as (cluster, session):
+        await cluster.apply(boxes(SPEC))
+        nameless = {name: part for name, part in box().items() if name != "kind"}
+        code, status = await call(session, "POST", BOXES, nameless)
+        assert (code, status["reason"]) == (400, "BadRequest")
+        assert "must be of type Box" in status["message"]
+
+
+async def test_a_refusal_warns_of_unknown_fields_too() -> None:
+    async with api() as (cluster, session):
+        await cluster.apply(boxes(SPEC))
+        async with session.post(BOXES, json=box(size=0, odd=1)) as response:
+            assert response.status == 422
+            assert response.headers.getall("Warning") == ['299 - "unknown field \\"spec.odd\\""']
 
 
 async def test_a_custom_resource_is_replaced_only_by_one_that_says_which_it_replaces() -> None:
@@ -206,6 +224,8 @@ async def test_our_own_issuers_are_held_to_their_rules() -> None:
         assert ("spec.authorities[0]", "Invalid value: exactly one of cloudflare, ca is needed") in found
         assert found[0][0] == "spec.deadline"
         assert found[0][1].startswith('Invalid value: "3 hours": spec.deadline in body should match')
+        problem = "type conversion error from 'string' to 'google.protobuf.Duration' evaluating rule: "
+        assert ("spec.deadline", f'Invalid value: "string": {problem}must be between 1s and 720h') in found
         with pytest.raises(StatusError):
             await cluster.apply(bad)
 
