@@ -82,7 +82,7 @@ def mistyped(metadata: Any) -> str:
 def label(text: str) -> Iterator[str]:
     """Why it is no RFC 1123 label."""
     if len(text) > 63:  # noqa: PLR2004 - RFC 1123
-        yield "must be no more than 63 bytes"
+        yield "must be no more than 63 characters"
     if not re.fullmatch(_LABEL, text):
         if re.fullmatch(_SUBDOMAIN, text):
             yield "must not contain dots"
@@ -96,7 +96,7 @@ def label(text: str) -> Iterator[str]:
 def subdomain(text: str) -> Iterator[str]:
     """Why it is no RFC 1123 subdomain."""
     if len(text) > 253:  # noqa: PLR2004 - RFC 1123
-        yield "must be no more than 253 bytes"
+        yield "must be no more than 253 characters"
     if not re.fullmatch(_SUBDOMAIN, text):
         yield (
             "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and "

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from issuer.sandbox.cluster import errors, eventrules, objectmeta
 from issuer.sandbox.cluster.invalid import Cause, forbidden, invalid, refusal, refusal_of_resource, too_long
+from issuer.sandbox.cluster.kinds import from_crd
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -105,8 +106,20 @@ def _of_kind(kind: Kind, obj: Manifest, old: Manifest | None) -> Iterator[Cause]
                 yield from eventrules.check_change(obj, old, new_api=new_api)
         case "coordination.k8s.io", "Lease":
             yield from _lease(obj.get("spec") or {})
+        case "apiextensions.k8s.io", _:
+            yield from _definition(obj)
         case "", "Secret" | "ConfigMap":
             yield from _data(obj, old or {})
+
+
+def _definition(crd: Manifest) -> Iterator[Cause]:
+    """What cannot be served is refused; a real server looks closer at schemas and names its findings one by one."""
+    try:
+        from_crd(crd)
+    except (KeyError, TypeError, AttributeError) as error:
+        yield invalid("spec", "object", f"cannot be read: {error!r}")
+    except ValueError as error:
+        yield invalid("spec.versions", "array", f"a schema, or a rule in one, does not compile: {error}")
 
 
 def _lease(spec: Manifest) -> Iterator[Cause]:

@@ -6,6 +6,8 @@ import asyncio
 import json
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from tests.unit.sandbox.cluster_case import BOXES, CRDS, MERGE, api, box, boxes, call
 
 if TYPE_CHECKING:
@@ -34,6 +36,22 @@ async def test_a_crd_says_that_it_is_established() -> None:
         }
         assert crd["status"]["storedVersions"] == ["v1"]
         assert crd["metadata"]["generation"] == 1
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"properties": {"size": {"type": "string", "pattern": "("}}},
+        {"properties": {}, "x-kubernetes-validations": [{"rule": "self.size >"}]},
+    ],
+    ids=["pattern", "rule"],
+)
+async def test_a_crd_whose_schema_does_not_compile_is_refused(spec: dict[str, Any]) -> None:
+    async with api() as (_, session):
+        code, status = await call(session, "POST", CRDS, boxes(spec))
+        assert (code, status["reason"]) == (422, "Invalid")
+        assert "does not compile" in status["message"]
+        assert (await call(session, "GET", f"{CRDS}/{NAME}"))[0] == 404
 
 
 async def test_the_deletion_of_a_crd_is_heard_object_by_object_and_ends_the_watch() -> None:
