@@ -11,8 +11,7 @@ the JSON Schema is checked by a compiled library, which is asked for errors only
 from __future__ import annotations
 
 import re
-from base64 import b64decode
-from binascii import Error as Base64Error
+from binascii import a2b_base64
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -43,6 +42,8 @@ _SAME: Final = (
 )
 _BELOW: Final = ("items", "additionalProperties", "not")
 _EITHER: Final = ("allOf", "anyOf", "oneOf")
+_BEYOND: Final = frozenset({"minProperties", "maxProperties", "additionalProperties", *_EITHER, "not"})
+"""What the schema of a whole object may demand beside its parts, which is checked apart; hardly one does."""
 _BOUNDS: Final = {
     "minimum": "should be greater than or equal to",
     "maximum": "should be less than or equal to",
@@ -67,7 +68,9 @@ class Shape:
         self._parts: Final = {
             name: _validator(part) for name, part in schema.get("properties", {}).items() if name not in _HEAD
         }
-        self._root: Final = _validator({name: part for name, part in schema.items() if name != "properties"})
+        self._required: Final = tuple(name for name in schema.get("required", ()) if name not in _HEAD)
+        more = {name: part for name, part in schema.items() if name in _BEYOND}
+        self._root: Final = _validator(more) if more else None
         self._rules: Final = Rules(schema)
 
     def fitted(self, obj: Schema, old: Schema | None = None) -> Schema:
@@ -104,7 +107,9 @@ class Shape:
 
     def mismatches(self, obj: Schema, old: Schema | None = None, *, status: bool = False) -> Iterator[Cause]:
         """Where the object does not keep the JSON Schema."""
-        yield from _errors(self._root, {name: part for name, part in obj.items() if name not in _HEAD}, "", "")
+        yield from (required(name) for name in self._required if name not in obj)
+        if self._root is not None:
+            yield from _errors(self._root, {name: part for name, part in obj.items() if name not in _HEAD}, "", "")
         for name, part in obj.items():
             if name in self._parts and not (old and (part is old.get(name) or part == old.get(name))):
                 yield from _errors(self._parts[name], part, name, "" if status and name == "status" else name)
@@ -219,17 +224,21 @@ def _is_bytes(text: str) -> bool:
 
 def _is_base64(text: str) -> bool:
     try:
-        b64decode(text, validate=True)
-    except Base64Error:
+        a2b_base64(text, strict_mode=True)
+    except ValueError:
         return False
     return True
 
 
+_TIME: Final = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.\d+)?(Z|[+-]\d\d:\d\d)")
+
+
 def _is_time(text: str) -> bool:
-    if not re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)", text):
+    found = _TIME.fullmatch(text)
+    if not found:
         return False
     try:
-        datetime.fromisoformat(re.sub(r"\.\d+", "", text))
+        datetime.fromisoformat(found[1] + found[3])
     except ValueError:
         return False
     return True

@@ -1,7 +1,8 @@
 """Structural schemas: what of an object they know, what they fill in, which lists are maps.
 
-The walks that change or compare values; whether a value is valid is `schemas` and `rules`. After
-apiextensions-apiserver: `pkg/apiserver/schema/pruning`, `defaulting` (nulls too) and `listtype`.
+The walks that change or compare values; whether a value is valid is in `schemas`. A leaf is dealt with where
+it is found, for speed. After apiextensions-apiserver: `pkg/apiserver/schema/pruning`, `defaulting` (nulls too) and
+`listtype`.
 """
 
 from __future__ import annotations
@@ -30,12 +31,14 @@ def fitted(schema: Schema, value: Any) -> Any:
     parts = schema.get("properties", {})
     result = {}
     for name, inner in value.items():
-        part = part_of(schema, name)
+        part = parts.get(name) or part_of(schema, name)
         if part is None:
             if schema.get(_KEPT):
                 result[name] = inner
-        elif inner is not None or part.get("nullable"):
+        elif isinstance(inner, dict | list):
             result[name] = fitted(part, inner)
+        elif inner is not None or part.get("nullable"):
+            result[name] = inner
     for name, part in parts.items():
         if "default" in part and name not in result:
             result[name] = fitted(part, copy.deepcopy(part["default"]))
@@ -56,10 +59,12 @@ def part_of(schema: Schema, name: str) -> Schema | None:
 def unknown_fields(schema: Schema, value: Any, path: str = "") -> Iterator[str]:
     """The paths of fields that the schema does not name."""
     if isinstance(value, dict):
+        parts = schema.get("properties", {})
         for name, inner in value.items():
-            part = part_of(schema, name)
+            part = parts.get(name) or part_of(schema, name)
             if part is not None:
-                yield from unknown_fields(part, inner, f"{path}.{name}" if path else name)
+                if isinstance(inner, dict | list):
+                    yield from unknown_fields(part, inner, f"{path}.{name}" if path else name)
             elif not schema.get(_KEPT):
                 yield f"{path}.{name}" if path else name
     elif isinstance(value, list) and "items" in schema:
@@ -74,15 +79,15 @@ def repeated(schema: Schema, value: Any, path: str = "") -> Iterator[Cause]:
         keys = schema.get("x-kubernetes-list-map-keys", ())
         seen: list[Any] = []
         for number, item in enumerate(value):
-            yield from repeated(schema.get("items", {}), item, f"{path}[{number}]")
+            if isinstance(item, dict | list):
+                yield from repeated(schema.get("items", {}), item, f"{path}[{number}]")
             key = {name: item.get(name) for name in keys} if kind == "map" and isinstance(item, dict) else item
             if kind in ("map", "set") and key in seen:
                 yield duplicate(f"{path}[{number}]", key)
             seen.append(key)
     elif isinstance(value, dict):
         for name, inner in value.items():
-            part = part_of(schema, name)
-            if part:
+            if isinstance(inner, dict | list) and (part := part_of(schema, name)):
                 yield from repeated(part, inner, f"{path}.{name}" if path else name)
 
 
