@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from issuer.kube.access import Access
+from issuer.sandbox.cluster.definitions import Definitions
 from issuer.sandbox.cluster.errors import StatusError
 from issuer.sandbox.cluster.faults import Faults
-from issuer.sandbox.cluster.kinds import BUILT_IN, CRDS, NAMESPACES, from_crd
+from issuer.sandbox.cluster.kinds import BUILT_IN, NAMESPACES
 from issuer.sandbox.cluster.paths import Kinds
 from issuer.sandbox.cluster.server import Server
 from issuer.sandbox.cluster.store import Store
@@ -29,8 +30,13 @@ NAMESPACE: Final = "demo"
 class Cluster:
     """An API server with nothing behind it.
 
-    There is no authentication, no RBAC, no admission but for missing namespaces, no validation of schemas (defaults
-    are set) and no garbage collection by owner.
+    It refuses what a real one refuses: names, labels and sizes; Events, Leases, Secrets and ConfigMaps by the rules of
+    their kinds; custom resources by the schema and the CEL rules of their CRD, CertificateRequests by one of our own.
+    That holds for what is applied here as for what comes over HTTP.
+
+    There is no authentication, no RBAC, no admission but for missing namespaces, and no garbage collection by owner.
+    cert-manager's webhooks are not there (the spec of a CertificateRequest can be changed), nor are the schemas of its
+    other kinds and of CRDs themselves. CEL has no cost limit and none of Kubernetes' own functions.
 
     Args:
         approve: approve every certificate request at once, as cert-manager's approver would.
@@ -48,7 +54,7 @@ class Cluster:
         self._kinds = Kinds(BUILT_IN)
         self._server = Server(self._store, self._kinds, self.faults)
         self._changed = asyncio.Event()
-        self._store.hooks.append(self._happened)
+        self._store.hooks += [Definitions(self._store, self._kinds).happened, self._happened]
         self.url = ""
         for namespace in ("default", "kube-system"):
             self._store.create(NAMESPACES, "", {"metadata": {"name": namespace}})
@@ -75,6 +81,15 @@ class Cluster:
     def access(self) -> Access:
         """How a client in this process reaches it."""
         return Access(self.url)
+
+    @property
+    def watch_limit(self) -> int:
+        """Changes that may wait for the reader of a watch; with more the watch ends. Holds for the next ones."""
+        return self._store.feed_limit
+
+    @watch_limit.setter
+    def watch_limit(self, limit: int) -> None:
+        self._store.feed_limit = limit
 
     def kubeconfig(self) -> str:
         """A kubeconfig for kubectl."""
@@ -151,17 +166,8 @@ class Cluster:
 
     def _happened(self, event: Happening) -> None:
         self._changed.set()
-        if event.resource == CRDS.id:
-            self._serve_crd(event)
         if self._approve and event.type == "ADDED" and event.resource == REQUESTS:
             asyncio.get_running_loop().call_soon(self._approve_one, event)
-
-    def _serve_crd(self, event: Happening) -> None:
-        deleted = event.type == "DELETED"
-        for kind in from_crd(event.new.obj):
-            self._kinds.remove(kind) if deleted else self._kinds.add(kind)
-            if deleted:
-                self._store.drop(kind.id)
 
     def _approve_one(self, event: Happening) -> None:
         kind: Kind = self._kinds.named(REQUESTS[1])

@@ -9,10 +9,24 @@ if TYPE_CHECKING:
 
 
 class StatusError(Exception):
-    """An answer that is not a success."""
+    """An answer that is not a success.
 
-    def __init__(self, code: int, reason: str, message: str, *, headers: dict[str, str] | None = None) -> None:
+    Attributes:
+        unknown: what to warn of beside it: the fields that the object had and its kind has not.
+    """
+
+    def __init__(
+        self,
+        code: int,
+        reason: str,
+        message: str,
+        *,
+        headers: dict[str, str] | None = None,
+        details: dict[str, Any] | None = None,
+    ) -> None:
         super().__init__(message)
+        self.details = details
+        self.unknown: list[str] = []
         self.code = code
         self.reason = reason
         self.message = message
@@ -27,9 +41,45 @@ class StatusError(Exception):
             "metadata": {},
             "status": "Failure",
             "message": self.message,
-            "reason": self.reason,
+            **({"reason": self.reason} if self.reason else {}),
+            **({} if self.details is None else {"details": self.details}),
             "code": self.code,
         }
+
+
+class PageNotFoundError(StatusError):
+    """No handler knows the path: the answer is plain text, not a Status.
+
+    So it is for each resource of a group that comes from CRDs (apiextensions: `pkg/apiserver/customresource_handler.go`
+    hands on what it does not know, apiserver: `pkg/server/handler.go`).
+    """
+
+    def __init__(self) -> None:
+        super().__init__(404, "NotFound", "404 page not found")
+
+
+class ExpiredPageError(StatusError):
+    """A continue token is from before a compaction; the Status brings another one, for a list that is not one picture.
+
+    After apiserver: `pkg/storage/etcd3/errors.go`.
+    """
+
+    def __init__(self, token: str) -> None:
+        super().__init__(
+            410,
+            "Expired",
+            "The provided continue parameter is too old to display a consistent list result. You can start a new list "
+            "without the continue parameter, or use the continue token in this response to retrieve the remainder of "
+            "the results. Continuing with the provided token results in an inconsistent list - objects that were "
+            "created, modified, or deleted between the time the first chunk was returned and now may show up in the "
+            "list.",
+        )
+        self.token = token
+
+    @property
+    def body(self) -> dict[str, Any]:
+        """The Status object, with the token where a list has it."""
+        return {**super().body, "metadata": {"continue": self.token}}
 
 
 def title(kind: Kind) -> str:
@@ -37,25 +87,61 @@ def title(kind: Kind) -> str:
     return f"{kind.plural}.{kind.group}" if kind.group else kind.plural
 
 
+def details(kind: Kind, name: str) -> dict[str, Any]:
+    """Which object a Status is about: machines tell a missing object from a missing resource by it."""
+    found = {"name": name, "group": kind.group, "kind": kind.plural}
+    return {key: value for key, value in found.items() if value}
+
+
 def not_found(kind: Kind, name: str) -> StatusError:
     """There is no such object."""
-    return StatusError(404, "NotFound", f'{title(kind)} "{name}" not found')
+    return StatusError(404, "NotFound", f'{title(kind)} "{name}" not found', details=details(kind, name))
 
 
 def no_such_resource() -> StatusError:
-    """There is no such resource."""
-    return StatusError(404, "NotFound", "the server could not find the requested resource")
+    """There is no such resource in a group that is built in."""
+    return StatusError(404, "NotFound", "the server could not find the requested resource", details={})
 
 
 def already_exists(kind: Kind, name: str) -> StatusError:
     """There is one of that name."""
-    return StatusError(409, "AlreadyExists", f'{title(kind)} "{name}" already exists')
+    return StatusError(409, "AlreadyExists", f'{title(kind)} "{name}" already exists', details=details(kind, name))
+
+
+def being_removed(kind: Kind, name: str) -> StatusError:
+    """Nothing new comes into a resource whose CRD is being deleted."""
+    why = "create not allowed while custom resource definition is terminating"
+    return StatusError(403, "Forbidden", f'{title(kind)} "{name}" is forbidden: {why}', details=details(kind, name))
+
+
+def too_large(message: str) -> StatusError:
+    """The body is longer than the server reads."""
+    return StatusError(413, "RequestEntityTooLarge", f"Request entity too large: {message}")
+
+
+def not_stored() -> StatusError:
+    """The object is longer than etcd takes."""
+    return StatusError(500, "", "etcdserver: request is too large")
+
+
+class UndecodableError(StatusError):
+    """The body is not what the Go type of the kind reads.
+
+    Attributes:
+        problem: the message without what it was that does not decode.
+    """
+
+    def __init__(self, kind: Kind, problem: str) -> None:
+        what = f'{kind.kind} in version "{kind.version}" cannot be handled as a {kind.kind}'
+        super().__init__(400, "BadRequest", f"{what}: {problem}")
+        self.problem = problem
 
 
 def conflict(kind: Kind, name: str, why: str = "") -> StatusError:
     """The object has changed since it was read."""
     why = why or "the object has been modified; please apply your changes to the latest version and try again"
-    return StatusError(409, "Conflict", f'Operation cannot be fulfilled on {title(kind)} "{name}": {why}')
+    message = f'Operation cannot be fulfilled on {title(kind)} "{name}": {why}'
+    return StatusError(409, "Conflict", message, details=details(kind, name))
 
 
 def expired(message: str) -> StatusError:
@@ -66,8 +152,3 @@ def expired(message: str) -> StatusError:
 def bad_request(message: str) -> StatusError:
     """The call makes no sense."""
     return StatusError(400, "BadRequest", message)
-
-
-def invalid(kind: Kind, name: str, problem: str) -> StatusError:
-    """The object makes no sense."""
-    return StatusError(422, "Invalid", f'{kind.kind}.{kind.group or "core"} "{name}" is invalid: {problem}')

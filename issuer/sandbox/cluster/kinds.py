@@ -5,9 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from issuer.sandbox.cluster import builtin, certmanager
+from issuer.sandbox.cluster.schemas import Shape
+
 Manifest = dict[str, Any]
 
 CRD_GROUP: Final = "apiextensions.k8s.io"
+BUILT_IN_GROUPS: Final = frozenset({"", "events.k8s.io", "coordination.k8s.io", CRD_GROUP})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,7 +21,9 @@ class Kind:
     Attributes:
         columns: of `kubectl get`, as a CRD declares them.
         fields: paths that a field selector may name, beside name and namespace.
-        schema: the structural schema, for defaults; empty if there is none.
+        schema: the structural schema; empty if there is none.
+        typed: it is a Go type of the server, so what does not fit the schema does not even decode.
+        shape: the schema at work.
     """
 
     group: str
@@ -31,6 +37,16 @@ class Kind:
     columns: tuple[Manifest, ...] = ()
     fields: frozenset[str] = frozenset()
     schema: Manifest = field(default_factory=dict, hash=False, compare=False)
+    typed: bool = False
+    shape: Shape = field(init=False, repr=False, hash=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "shape", Shape(self.schema))
+
+    @property
+    def built_in(self) -> bool:
+        """Whether a real server has it without a CRD."""
+        return self.group in BUILT_IN_GROUPS
 
     @property
     def api_version(self) -> str:
@@ -72,7 +88,13 @@ def from_crd(crd: Manifest) -> list[Kind]:
 
 
 def _cert_manager(
-    kind: str, plural: str, short: tuple[str, ...] = (), *, columns: tuple[Manifest, ...] = (), namespaced: bool = True
+    kind: str,
+    plural: str,
+    short: tuple[str, ...] = (),
+    *,
+    columns: tuple[Manifest, ...] = (),
+    namespaced: bool = True,
+    schema: Manifest | None = None,
 ) -> Kind:
     return Kind(
         group="cert-manager.io",
@@ -85,6 +107,7 @@ def _cert_manager(
         has_status=True,
         columns=columns,
         fields=frozenset({"spec.issuerRef.group", "spec.issuerRef.kind", "spec.issuerRef.name"}),
+        schema=schema or {},
     )
 
 
@@ -113,6 +136,8 @@ EVENTS: Final = Kind(
     kind="Event",
     short_names=("ev",),
     fields=_EVENT_FIELDS,
+    schema=builtin.EVENT,
+    typed=True,
     columns=(
         {"name": "Type", "type": "string", "jsonPath": ".type"},
         {"name": "Reason", "type": "string", "jsonPath": ".reason"},
@@ -120,7 +145,15 @@ EVENTS: Final = Kind(
         {"name": "Message", "type": "string", "jsonPath": ".message"},
     ),
 )
-NEW_EVENTS: Final = Kind(group="events.k8s.io", version="v1", plural="events", kind="Event", fields=_EVENT_FIELDS)
+NEW_EVENTS: Final = Kind(
+    group="events.k8s.io",
+    version="v1",
+    plural="events",
+    kind="Event",
+    fields=_EVENT_FIELDS,
+    schema=builtin.EVENT,
+    typed=True,
+)
 CRDS: Final = Kind(
     group=CRD_GROUP,
     version="v1",
@@ -136,15 +169,39 @@ BUILT_IN: Final = (
     EVENTS,
     NEW_EVENTS,
     CRDS,
-    Kind(group="", version="v1", plural="secrets", kind="Secret", fields=frozenset({"type"})),
-    Kind(group="", version="v1", plural="configmaps", kind="ConfigMap", short_names=("cm",)),
+    Kind(
+        group="",
+        version="v1",
+        plural="secrets",
+        kind="Secret",
+        fields=frozenset({"type"}),
+        schema=builtin.SECRET,
+        typed=True,
+    ),
+    Kind(
+        group="",
+        version="v1",
+        plural="configmaps",
+        kind="ConfigMap",
+        short_names=("cm",),
+        schema=builtin.CONFIG_MAP,
+        typed=True,
+    ),
     Kind(group="", version="v1", plural="serviceaccounts", kind="ServiceAccount", short_names=("sa",)),
-    Kind(group="coordination.k8s.io", version="v1", plural="leases", kind="Lease"),
+    Kind(
+        group="coordination.k8s.io",
+        version="v1",
+        plural="leases",
+        kind="Lease",
+        schema=builtin.LEASE,
+        typed=True,
+    ),
     _cert_manager(
         "CertificateRequest",
         "certificaterequests",
         ("cr", "crs"),
         columns=(_status_column("Approved", "Approved"), _status_column("Denied", "Denied"), _READY, _ISSUER),
+        schema=certmanager.CERTIFICATE_REQUEST,
     ),
     _cert_manager("Certificate", "certificates", ("cert", "certs"), columns=(_READY,)),
     _cert_manager("Issuer", "issuers", columns=(_READY,)),

@@ -21,9 +21,7 @@ _TO_NEW: Final = {core: new for new, core in _TO_CORE.items()}
 
 def to_core(event: Manifest) -> Manifest:
     """An events.k8s.io/v1 Event as core/v1."""
-    core = {_TO_CORE.get(name, name): value for name, value in event.items()}
-    source = core.get("source") or {"component": core.get("reportingComponent", "")}
-    return {**core, "apiVersion": "v1", "source": source}
+    return {**{_TO_CORE.get(name, name): value for name, value in event.items()}, "apiVersion": "v1"}
 
 
 def to_new(event: Manifest) -> Manifest:

@@ -1,4 +1,4 @@
-"""Patches: JSON merge patch (RFC 7386), JSON patch (RFC 6902), and defaults of a structural schema.
+"""Patches: JSON merge patch (RFC 7386) and JSON patch (RFC 6902).
 
 A strategic merge patch, which kubectl sends for built-in kinds, is taken as a merge patch without its directives; lists
 of built-in kinds are replaced rather than merged. That is enough for what is applied to the sandbox.
@@ -41,21 +41,6 @@ def apply(content_type: str, target: Any, patch: Any) -> Any:
         "UnsupportedMediaType",
         f"the body of the request was in an unknown format - accepted media types include: {JSON}, {MERGE}",
     )
-
-
-def with_defaults(schema: Mapping[str, Any], value: Any) -> Any:
-    """A copy in which absent fields have the defaults of the schema, where their parent is there."""
-    if isinstance(value, list) and "items" in schema:
-        return [with_defaults(schema["items"], item) for item in value]
-    if not isinstance(value, dict) or "properties" not in schema:
-        return value
-    result = dict(value)
-    for name, inner in schema["properties"].items():
-        if name not in result and "default" in inner:
-            result[name] = copy.deepcopy(inner["default"])
-        if name in result:
-            result[name] = with_defaults(inner, result[name])
-    return result
 
 
 def _merged(target: Any, patch: Any) -> Any:

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
-from issuer.sandbox.cluster.errors import no_such_resource
+from issuer.sandbox.cluster.errors import PageNotFoundError, no_such_resource, not_found
+from issuer.sandbox.cluster.kinds import BUILT_IN_GROUPS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -68,7 +69,7 @@ class Kinds:
         """What a path means.
 
         Raises:
-            StatusError: nothing.
+            StatusError: nothing. What a built-in group lacks is told otherwise than what no CRD brings.
         """
         parts = [unquote(part) for part in path.strip("/").split("/")]
         if parts[0] == "api":
@@ -76,13 +77,17 @@ class Kinds:
         elif parts[0] == "apis":
             group, rest = parts[1] if len(parts) > 1 else "", parts[2:]
         else:
-            raise no_such_resource()
+            raise PageNotFoundError
         version, rest = (rest[0], rest[1:]) if rest else ("", [])
         namespace = ""
         if len(rest) > 2 and rest[0] == "namespaces" and (group, version, rest[2]) in self._kinds:  # noqa: PLR2004
             namespace, rest = rest[1], rest[2:]
         plural, name, subresource = [*rest, "", "", ""][:3]
         kind = self._kinds.get((group, version, plural))
-        if kind is None or subresource not in ("", "status") or (subresource and not kind.has_status):
-            raise no_such_resource()
+        if kind is None:
+            raise no_such_resource() if group in BUILT_IN_GROUPS and version else PageNotFoundError()
+        if subresource not in ("", "status") or (subresource and not kind.has_status):
+            if kind.built_in:
+                raise no_such_resource()
+            raise not_found(kind, name)
         return Target(kind, namespace, name, subresource)

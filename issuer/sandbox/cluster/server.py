@@ -1,14 +1,13 @@
 """The API server: paths and verbs to the store, with the words and codes of the real one.
 
 It stands on aiohttp's low-level server, because benchmarks run against it. There is no authentication and no
-authorization; admission is one rule, that a namespace has to exist.
+authorization; admission is one rule, that a namespace has to exist. What objects have to be is in `validation`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -25,21 +24,24 @@ from issuer.sandbox.cluster import (
     listoptions,
     newevents,
     openapi,
+    pages,
     patching,
     protobuf,
-    secrets,
     serverapply,
     tables,
+    validation,
 )
 from issuer.sandbox.cluster.dryrun import DryRun
-from issuer.sandbox.cluster.errors import StatusError
+from issuer.sandbox.cluster.errors import PageNotFoundError, StatusError, UndecodableError
 from issuer.sandbox.cluster.faults import inflict
+from issuer.sandbox.cluster.fieldvalidation import check_fields, warned, warnings
+from issuer.sandbox.cluster.invalid import refusal_of_patch
 from issuer.sandbox.cluster.kinds import NAMESPACES, NEW_EVENTS
 from issuer.sandbox.cluster.selectors import selector
 from issuer.sandbox.cluster.watch import Watch
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from issuer.sandbox.cluster.faults import Fault, Faults
     from issuer.sandbox.cluster.kinds import Kind, Manifest
@@ -67,8 +69,6 @@ class Server:
         self._store = store
         self._kinds = kinds
         self._faults = faults
-        self._pages: dict[str, tuple[int, list[Stored]]] = {}
-        self._tokens = itertools.count(1)
         self._runner: web.ServerRunner | None = None
         self._hanging = asyncio.Event()
         self._watches: set[Watch] = set()
@@ -100,15 +100,17 @@ class Server:
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         self.calls.append((request.method, request.path))
         try:
-            body = await request.read()
+            body = await _body(request)
             fault = self._faults.strike(request.method, request.raw_path)
             if fault is not None and not fault.after:
                 await self._fail(request, fault)
             response = await self._answer(request, body)
             if fault is not None and fault.after:
                 await self._fail(request, fault)
+        except PageNotFoundError as error:
+            response = web.Response(status=error.code, text=f"{error.message}\n")
         except StatusError as error:
-            response = _json(error.body, error.code, error.headers)
+            response = _json(error.body, error.code, [*error.headers.items(), *warnings(error.unknown)])
         self._note(request, response.status)
         return response
 
@@ -151,17 +153,23 @@ class Server:
                     return await self._watch(request, target)
                 return self._list(request, target)
             case "POST" if not target.name:
-                self._check_namespace(target)
-                obj = _read(target.kind, body)
-                return self._one(request, target, store.create(target.kind.stored, target.namespace, obj), 201)
+                obj, unknown = _read(target, body, query)
+                with warned(unknown):
+                    self._check_namespace(target)
+                    created = store.create(target.kind, target.namespace, obj)
+                return self._one(request, target, created, 201, unknown)
             case "PUT" if target.name:
-                obj = _read(target.kind, body)
-                updated = store.update(target.kind.stored, target.key, obj, status=bool(target.subresource))
-                return self._one(request, target, updated)
+                obj, unknown = _read(target, body, query)
+                with warned(unknown):
+                    store.get(target.kind, target.key)
+                    validation.check_version(target.kind, obj, target.name)
+                    updated = store.update(target.kind, target.key, obj, status=bool(target.subresource))
+                return self._one(request, target, updated, unknown=unknown)
             case "PATCH" if target.name and request.content_type == serverapply.APPLY:
                 return self._apply(request, store, target, body)
             case "PATCH" if target.name:
-                return self._one(request, target, self._patch(store, target, request.content_type, body))
+                patched, unknown = self._patch(request, store, target, body)
+                return self._one(request, target, patched, unknown=unknown)
             case "DELETE":
                 return self._delete(request, store, target, body)
         raise StatusError(405, "MethodNotAllowed", "the server does not allow this method on the requested resource")
@@ -176,31 +184,49 @@ class Server:
     def _apply(self, request: web.BaseRequest, store: Store, target: Target, body: bytes) -> web.Response:
         kind, wanted, manager = target.kind, serverapply.decoded(body), request.query.get("fieldManager", "")
         now = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
-        try:
-            old = store.get(kind, target.key).obj
-        except StatusError:
-            if target.subresource:
-                raise
-            self._check_namespace(target)
-            made = serverapply.applied(kind, target.name, None, wanted, manager, now)
-            return self._one(request, target, store.create(kind.stored, target.namespace, _kept(kind, made)), 201)
-        shown = newevents.to_new(old) if kind is NEW_EVENTS else old
-        changed = _kept(kind, serverapply.applied(kind, target.name, shown, wanted, manager, now))
-        updated = store.update(kind.stored, target.key, changed, status=bool(target.subresource))
-        return self._one(request, target, updated)
+        old = store.find(kind, target.key)
+        if old is None and target.subresource:
+            raise errors.not_found(kind, target.name)
+        shown = newevents.to_new(old.obj) if old is not None and kind is NEW_EVENTS else old.obj if old else None
+        obj = serverapply.applied(kind, target.name, shown, wanted, manager, now)
+        if kind is NEW_EVENTS:
+            obj = newevents.to_core(obj)
+        unknown = check_fields(kind, obj, request.query, old.obj if old else None)
+        with warned(unknown):
+            if old is None:
+                self._check_namespace(target)
+                return self._one(request, target, store.create(kind, target.namespace, obj), 201, unknown)
+            updated = store.update(kind, target.key, obj, status=bool(target.subresource))
+        return self._one(request, target, updated, unknown=unknown)
 
-    def _patch(self, store: Store, target: Target, content_type: str, body: bytes) -> Stored:
+    def _patch(self, request: web.BaseRequest, store: Store, target: Target, body: bytes) -> tuple[Stored, list[str]]:
         kind = target.kind
         old = store.get(kind, target.key)
         shown = newevents.to_new(old.obj) if kind is NEW_EVENTS else old.obj
-        patched = patching.apply(content_type, shown, _decoded(body))
+        patched = patching.apply(request.content_type, shown, _decoded(body))
+        if not isinstance(patched, dict) or not isinstance(patched.get("metadata"), dict):
+            raise refusal_of_patch(patched, "it is no object with metadata")
+        try:
+            return self._patched(request, store, target, old, patched)
+        except UndecodableError as error:
+            refused = refusal_of_patch(patched, error.problem)
+            refused.unknown = error.unknown
+            raise refused from None
+
+    def _patched(
+        self, request: web.BaseRequest, store: Store, target: Target, old: Stored, patched: Manifest
+    ) -> tuple[Stored, list[str]]:
+        kind = target.kind
         if patched["metadata"].get("resourceVersion") == "":
             patched["metadata"]["resourceVersion"] = old.obj["metadata"]["resourceVersion"]
-        patched = _kept(kind, patched)
+        if kind is NEW_EVENTS:
+            patched = newevents.to_core(patched)
+        unknown = check_fields(kind, patched, request.query, old.obj)
         if target.subresource:
             # A UID in a patch of a custom resource's status is not looked at.
             patched["metadata"] = {"resourceVersion": patched["metadata"].get("resourceVersion", "")}
-        return store.update(kind.stored, target.key, patched, status=bool(target.subresource))
+        with warned(unknown):
+            return store.update(kind, target.key, patched, status=bool(target.subresource)), unknown
 
     def _delete(self, request: web.BaseRequest, store: Store, target: Target, body: bytes) -> web.Response:
         options = _decoded(body) if body else {}
@@ -225,27 +251,21 @@ class Server:
 
     def _list(self, request: web.BaseRequest, target: Target) -> web.Response:
         query = request.query
-        limit = int(query.get("limit") or 0)
-        if token := query.get("continue"):
-            if token not in self._pages:
-                raise errors.expired("The provided continue parameter is too old to display a consistent list result.")
-            revision, found = self._pages.pop(token)
-        else:
-            test = selector(target.kind, query.get("labelSelector", ""), query.get("fieldSelector", ""))
-            found = [one for one in self._store.list(target.kind, target.namespace) if test(one.obj)]
-            revision = self._store.revision
-        metadata: Manifest = {"resourceVersion": str(revision)}
-        if limit and len(found) > limit:
-            rest = found[limit:]
-            metadata |= {"continue": f"page-{next(self._tokens)}", "remainingItemCount": len(rest)}
-            self._pages[metadata["continue"]] = revision, rest
-            found = found[:limit]
-        if tables.wanted(request.headers.get("Accept", "")):
-            return _json(tables.table(target.kind, [one.obj for one in found], str(revision)))
-        head = msgspec.json.encode(
-            {"kind": f"{target.kind.kind}List", "apiVersion": target.kind.api_version, "metadata": metadata}
+        labels, fields = query.get("labelSelector", ""), query.get("fieldSelector", "")
+        page = pages.page(
+            self._store,
+            target,
+            selector(target.kind, labels, fields),
+            limit=int(query.get("limit") or 0),
+            token=query.get("continue", ""),
+            selected=bool(labels or fields),
         )
-        items = b",".join(_shown(target.kind, one) for one in found)
+        if tables.wanted(request.headers.get("Accept", "")):
+            return _json(tables.table(target.kind, [one.obj for one in page.items], str(page.revision)))
+        head = msgspec.json.encode(
+            {"kind": f"{target.kind.kind}List", "apiVersion": target.kind.api_version, "metadata": page.metadata}
+        )
+        items = b",".join(_shown(target.kind, one) for one in page.items)
         return web.Response(body=head[:-1] + b',"items":[' + items + b"]}", content_type="application/json")
 
     async def _watch(self, request: web.BaseRequest, target: Target) -> web.StreamResponse:
@@ -266,13 +286,22 @@ class Server:
         finally:
             self._watches.discard(watch)
 
-    def _one(self, request: web.BaseRequest, target: Target, stored: Stored, status: int = 200) -> web.Response:
+    def _one(
+        self,
+        request: web.BaseRequest,
+        target: Target,
+        stored: Stored,
+        status: int = 200,
+        unknown: Sequence[str] = (),
+    ) -> web.Response:
         if "dryRun" in request.query:
             stored = dryrun.answered(self._store, target.kind, stored)
         if tables.wanted(request.headers.get("Accept", "")):
             revision = stored.obj["metadata"].get("resourceVersion", "")
             return _json(tables.table(target.kind, [stored.obj], revision), status)
-        return web.Response(status=status, body=_shown(target.kind, stored), content_type="application/json")
+        response = web.Response(status=status, body=_shown(target.kind, stored), content_type="application/json")
+        response.headers.extend(warnings(unknown))
+        return response
 
     def _check_namespace(self, target: Target) -> None:
         if target.kind.namespaced:
@@ -283,23 +312,49 @@ def _shown(kind: Kind, stored: Stored) -> bytes:
     return msgspec.json.encode(newevents.to_new(stored.obj)) if kind is NEW_EVENTS else stored.encoded
 
 
-def _read(kind: Kind, body: bytes) -> Manifest:
-    obj = _decoded(body)
+async def _body(request: web.BaseRequest) -> bytes:
+    """The body, as far as the server reads it.
+
+    Raises:
+        StatusError: 413, it is longer.
+    """
+    body = b""
+    if request.can_read_body:
+        chunks: list[bytes] = []
+        length = 0
+        async for chunk in request.content.iter_any():
+            chunks.append(chunk)
+            length += len(chunk)
+            if length > validation.BODY_LIMIT:
+                raise errors.too_large(f"limit is {validation.BODY_LIMIT}")
+        body = b"".join(chunks)
+    return body
+
+
+def _read(target: Target, body: bytes, query: Mapping[str, str]) -> tuple[Manifest, list[str]]:
+    """The object of a body, and the fields that its kind does not have."""
+    kind, obj = target.kind, _decoded(body)
     if not isinstance(obj, dict):
         raise errors.bad_request("the object is not an object")
+    if not kind.built_in and not obj.get("kind"):
+        raise errors.bad_request(
+            f"the object provided is unrecognized (must be of type {kind.kind}): Object 'Kind' is missing"
+        )
     named = (obj.get("apiVersion", kind.api_version), obj.get("kind", kind.kind))
     if named != (kind.api_version, kind.kind):
         raise errors.bad_request(f"the object is a {named[0]} {named[1]}, not a {kind.api_version} {kind.kind}")
-    if not isinstance(obj.get("metadata", {}), dict):
+    metadata = obj.get("metadata", {})
+    if not isinstance(metadata, dict):
         raise errors.bad_request("metadata is not an object")
-    return _kept(kind, obj)
-
-
-def _kept(kind: Kind, obj: Manifest) -> Manifest:
-    """The form in which an object is stored."""
-    if (kind.group, kind.kind) == ("", "Secret"):
-        return secrets.completed(obj)
-    return newevents.to_core(obj) if kind is NEW_EVENTS else obj
+    if kind.namespaced and metadata.get("namespace", target.namespace) not in ("", target.namespace):
+        raise errors.bad_request(
+            "the namespace of the provided object does not match the namespace sent on the request"
+        )
+    name = metadata.get("name") or target.name
+    if target.name and name != target.name:
+        raise errors.bad_request(f"the name of the object ({name}) does not match the name on the URL ({target.name})")
+    obj = newevents.to_core(obj) if kind is NEW_EVENTS else obj
+    return obj, check_fields(kind, obj, query)
 
 
 def _decoded(body: bytes) -> Any:
@@ -309,6 +364,8 @@ def _decoded(body: bytes) -> Any:
         raise errors.bad_request(f"the body is not JSON: {error}") from None
 
 
-def _json(body: Mapping[str, Any], status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
+def _json(body: Mapping[str, Any], status: int = 200, headers: Iterable[tuple[str, str]] = ()) -> web.Response:
     encoded = msgspec.json.encode(body)
-    return web.Response(status=status, body=encoded, content_type="application/json", headers=headers)
+    response = web.Response(status=status, body=encoded, content_type="application/json")
+    response.headers.extend(headers)
+    return response

@@ -6,7 +6,7 @@ watches send those bytes. Resource versions count up over all resources, as etcd
 
 from __future__ import annotations
 
-import asyncio
+import dataclasses
 import itertools
 import uuid
 from collections import deque
@@ -16,11 +16,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from issuer.sandbox.cluster import errors
-from issuer.sandbox.cluster.patching import with_defaults
+from issuer.sandbox.cluster import errors, validation
+from issuer.sandbox.cluster.definitions import leave
+from issuer.sandbox.cluster.feed import LIMIT, Feed
+from issuer.sandbox.cluster.kinds import CRDS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Sequence
 
     from issuer.sandbox.cluster.kinds import Kind, Manifest
 
@@ -31,11 +33,19 @@ Key = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """One version of one object."""
+    """One version of one object.
+
+    Attributes:
+        obj: as it is shown: by the schema of today, with its defaults.
+        encoded: the same as JSON.
+        revision: at which it was written.
+        written: as it was written, by the schema of then; what etcd holds.
+    """
 
     obj: Manifest
     encoded: bytes
     revision: int
+    written: Manifest
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +67,9 @@ class Store:
         self._now = now
         self._tables: dict[tuple[str, str], dict[Key, Stored]] = {}
         self._history: deque[Happening] = deque(maxlen=HISTORY)
-        self._watchers: set[asyncio.Queue[Happening]] = set()
+        self._feeds: set[Feed] = set()
+        self.feed_limit = LIMIT
+        self._closing: set[tuple[str, str]] = set()
         self._names = itertools.count(1)
         self.revision = 1
         self.compacted = 0
@@ -69,31 +81,45 @@ class Store:
         Raises:
             StatusError: there is none.
         """
-        found = self._tables.get(kind.id, {}).get(key)
+        found = self.find(kind, key)
         if found is None:
             raise errors.not_found(kind, key[1])
         return found
 
-    def list(self, kind: Kind, namespace: str = "") -> list[Stored]:
-        """All objects of a resource, by namespace and name."""
+    def find(self, kind: Kind, key: Key) -> Stored | None:
+        """One object, or None."""
+        return self._tables.get(kind.id, {}).get(key)
+
+    def list(self, kind: Kind, namespace: str = "", revision: int = 0) -> list[Stored]:
+        """All objects of a resource, by namespace and name; as they were at a revision, if one is named.
+
+        Raises:
+            StatusError: the history does not go back that far.
+        """
         table = self._tables.get(kind.id, {})
+        if revision and revision < self.revision:
+            table = self._at(kind.id, revision)
         return [table[key] for key in sorted(table) if not namespace or key[0] == namespace]
 
     def create(self, kind: Kind, namespace: str, obj: Manifest) -> Stored:
         """Add an object.
 
+        Args:
+            kind: as it was asked for; both APIs of Events write the same ones.
+            namespace: empty for what lies in none.
+            obj: the object, without its status.
+
         Raises:
-            StatusError: it has no name, or there is one of that name.
+            StatusError: the real server would not take it, or there is one of that name.
         """
+        obj = validation.prepared(kind, obj)
         metadata = dict(obj.get("metadata") or {})
         name = metadata.get("name") or ""
         if not name and metadata.get("generateName"):
             name = f"{metadata['generateName']}{next(self._names):05x}"
-        if not name:
-            raise errors.invalid(kind, "", "metadata.name: Required value: name or generateName is required")
         key = (namespace if kind.namespaced else "", name)
-        if key in self._tables.get(kind.id, {}):
-            raise errors.already_exists(kind, name)
+        if kind.id in self._closing:
+            raise errors.being_removed(kind, name)
         metadata |= {
             "name": name,
             "uid": str(uuid.uuid4()),
@@ -103,18 +129,23 @@ class Store:
         metadata.pop("deletionTimestamp", None)
         if kind.namespaced:
             metadata["namespace"] = namespace
-        new = {**obj, "apiVersion": kind.api_version, "kind": kind.kind, "metadata": metadata}
+        new = {**obj, "apiVersion": kind.stored.api_version, "kind": kind.kind, "metadata": metadata}
         if kind.has_status:
             new.pop("status", None)
-        return self._put(kind, key, with_defaults(kind.schema, new), None, "ADDED")
+        validation.check(kind, new, None)
+        if key in self._tables.get(kind.id, {}):
+            raise errors.already_exists(kind, name)
+        return self._put(kind, key, new, None, "ADDED")
 
     def update(self, kind: Kind, key: Key, obj: Manifest, *, status: bool) -> Stored:
         """Replace an object, or its status alone.
 
         Raises:
-            StatusError: there is none, or it has changed since the version that `obj` names.
+            StatusError: there is none, it has changed since the version that `obj` names, or the real server would not
+                take it.
         """
         old = self.get(kind, key)
+        obj = validation.prepared(kind, obj, old.obj)
         given = (obj.get("metadata") or {}).get("resourceVersion")
         if given and given != old.obj["metadata"]["resourceVersion"]:
             raise errors.conflict(kind, key[1])
@@ -132,16 +163,16 @@ class Store:
                 metadata["deletionTimestamp"] = kept["deletionTimestamp"]
             else:
                 metadata.pop("deletionTimestamp", None)
-            new = {**obj, "apiVersion": kind.api_version, "kind": kind.kind, "metadata": metadata}
+            new = {**obj, "apiVersion": kind.stored.api_version, "kind": kind.kind, "metadata": metadata}
             if kind.has_status:
                 new.pop("status", None)
                 if "status" in old.obj:
                     new["status"] = old.obj["status"]
-            new = with_defaults(kind.schema, new)
             if _content(new) != _content(old.obj):
                 metadata["generation"] = kept["generation"] + 1
         new["metadata"] = {**new["metadata"], "resourceVersion": kept["resourceVersion"]}
-        if new == old.obj:
+        validation.check(kind, new, old.obj, status=status)
+        if new == old.written:
             return old
         if new["metadata"].get("deletionTimestamp") and not new["metadata"].get("finalizers"):
             return self._remove(kind, key, old)
@@ -160,18 +191,51 @@ class Store:
                 raise errors.conflict(
                     kind, key[1], f"Precondition failed: {name} in precondition: {wanted}, {metadata.get(name)}"
                 )
+        stamp = self._now().strftime("%Y-%m-%dT%H:%M:%SZ")
+        if kind is CRDS and "deletionTimestamp" not in metadata:
+            return self._put(kind, key, leave(old.obj, stamp), old, "MODIFIED")
+        if metadata.get("deletionTimestamp"):
+            return old
         if metadata.get("finalizers"):
-            stamp = self._now().strftime("%Y-%m-%dT%H:%M:%SZ")
             return self._put(
                 kind, key, {**old.obj, "metadata": {**metadata, "deletionTimestamp": stamp}}, old, "MODIFIED"
             )
         return self._remove(kind, key, old)
 
-    def drop(self, resource: tuple[str, str]) -> None:
-        """Forget a resource whose CRD is gone."""
-        self._tables.pop(resource, None)
+    def close(self, resource: tuple[str, str]) -> None:
+        """Take no new object of a resource: its CRD is being deleted."""
+        self._closing.add(resource)
 
-    def since(self, resource: tuple[str, str], revision: int) -> Iterable[Happening]:
+    def drop(self, resource: tuple[str, str]) -> None:
+        """Forget a resource whose CRD is gone; its watches end."""
+        self._tables.pop(resource, None)
+        self._closing.discard(resource)
+        for feed in self._feeds:
+            if feed.resource == resource:
+                feed.close()
+
+    def reshape(self, kind: Kind) -> None:
+        """Show all objects of a resource by another schema: with its defaults, and without what it does not know.
+
+        Nothing is written, and no watch hears of it; a watch from an old revision sees the new form. A real server does
+        the same whenever it decodes what etcd holds.
+        """
+        shown: dict[int, Stored] = {}
+
+        def now(stored: Stored) -> Stored:
+            if id(stored) not in shown:
+                obj = kind.shape.fitted(stored.written)
+                shown[id(stored)] = Stored(obj, msgspec.json.encode(obj), stored.revision, stored.written)
+            return shown[id(stored)]
+
+        table = self._tables.get(kind.id, {})
+        self._tables[kind.id] = {key: now(stored) for key, stored in table.items()}
+        for number, event in enumerate(self._history):
+            if event.resource == kind.id:
+                old = now(event.old) if event.old else None
+                self._history[number] = dataclasses.replace(event, new=now(event.new), old=old)
+
+    def since(self, resource: tuple[str, str], revision: int) -> Sequence[Happening]:
         """What has happened to a resource after a revision.
 
         Raises:
@@ -179,35 +243,48 @@ class Store:
         """
         if revision < self.compacted:
             raise errors.expired(f"too old resource version: {revision} ({self.compacted})")
-        return [event for event in self._history if event.revision > revision and event.resource == resource]
+        recent = itertools.takewhile(lambda event: event.revision > revision, reversed(self._history))
+        return [event for event in recent if event.resource == resource][::-1]
 
     def compact(self) -> None:
         """Forget the history, as etcd does every five minutes."""
         self.compacted = self.revision
         self._history.clear()
 
-    def subscribe(self) -> asyncio.Queue[Happening]:
-        """A queue of all changes from now on."""
-        queue: asyncio.Queue[Happening] = asyncio.Queue()
-        self._watchers.add(queue)
-        return queue
+    def subscribe(self, resource: tuple[str, str]) -> Feed:
+        """All changes of a resource from now on."""
+        feed = Feed(resource, self.feed_limit)
+        self._feeds.add(feed)
+        return feed
 
-    def unsubscribe(self, queue: asyncio.Queue[Happening]) -> None:
+    def unsubscribe(self, feed: Feed) -> None:
         """No more changes."""
-        self._watchers.discard(queue)
+        self._feeds.discard(feed)
+
+    def _at(self, resource: tuple[str, str], revision: int) -> dict[Key, Stored]:
+        """The objects of a resource as they were: those of now, with what happened since undone."""
+        table = dict(self._tables.get(resource, {}))
+        for event in reversed(self.since(resource, revision)):
+            if event.old is None:
+                table.pop(event.key, None)
+            else:
+                table[event.key] = event.old
+        return table
 
     def _remove(self, kind: Kind, key: Key, old: Stored) -> Stored:
         self.revision += 1
         obj = {**old.obj, "metadata": {**old.obj["metadata"], "resourceVersion": str(self.revision)}}
-        gone = Stored(obj, msgspec.json.encode(obj), self.revision)
+        gone = Stored(obj, msgspec.json.encode(obj), self.revision, obj)
         del self._tables[kind.id][key]
         self._tell(Happening(self.revision, "DELETED", kind.id, key, gone, old))
         return gone
 
     def _put(self, kind: Kind, key: Key, obj: Manifest, old: Stored | None, type_: str) -> Stored:
-        self.revision += 1
-        obj["metadata"] = {**obj["metadata"], "resourceVersion": str(self.revision)}
-        stored = Stored(obj, msgspec.json.encode(obj), self.revision)
+        revision = self.revision + 1
+        obj["metadata"] = {**obj["metadata"], "resourceVersion": str(revision)}
+        stored = Stored(obj, msgspec.json.encode(obj), revision, obj)
+        validation.check_size(stored.encoded)
+        self.revision = revision
         self._tables.setdefault(kind.id, {})[key] = stored
         self._tell(Happening(self.revision, type_, kind.id, key, stored, old))
         return stored
@@ -216,8 +293,9 @@ class Store:
         if len(self._history) == HISTORY:
             self.compacted = self._history[0].revision
         self._history.append(event)
-        for queue in self._watchers:
-            queue.put_nowait(event)
+        for feed in self._feeds:
+            if feed.resource == event.resource:
+                feed.put(event)
         for hook in self.hooks:
             hook(event)
 

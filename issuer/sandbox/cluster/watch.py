@@ -46,12 +46,12 @@ class Watch:
         self._bookmarks = bookmarks
         self._initial = initial
         self._timeout = timeout
-        self._cut = asyncio.Event()
+        self._feed = store.subscribe(self._resource)
         self._columns_sent = False
 
     def cut(self) -> None:
         """End it."""
-        self._cut.set()
+        self._feed.close()
 
     async def serve(self, request: web.BaseRequest, since: str) -> web.StreamResponse:
         """Send what happens until the time is up, the client is gone, or the watch is cut.
@@ -59,7 +59,6 @@ class Watch:
         Raises:
             StatusError: the history does not go back to `since`.
         """
-        queue = self._store.subscribe()
         try:
             lines = self._beginning(since)
             response = web.StreamResponse(headers={"Content-Type": "application/json"})
@@ -67,34 +66,24 @@ class Watch:
             await response.prepare(request)
             with contextlib.suppress(ConnectionError, TimeoutError):
                 async with asyncio.timeout(self._timeout):
-                    await self._send(response, lines, queue)
+                    await self._send(response, lines)
             with contextlib.suppress(ConnectionError):
                 await response.write_eof()
             return response
         finally:
-            self._store.unsubscribe(queue)
+            self._store.unsubscribe(self._feed)
 
-    async def _send(self, response: web.StreamResponse, lines: list[bytes], queue: asyncio.Queue[Happening]) -> None:
-        cut = asyncio.ensure_future(self._cut.wait())
-        try:
-            while not self._cut.is_set():
-                if lines:
-                    await response.write(b"".join(lines))
-                getting = asyncio.ensure_future(queue.get())
-                done, _ = await asyncio.wait(
-                    {getting, cut}, timeout=BOOKMARK_EVERY, return_when=asyncio.FIRST_COMPLETED
-                )
-                lines = []
-                if getting in done:
-                    lines = self._lines(getting.result())
-                    while not queue.empty():
-                        lines += self._lines(queue.get_nowait())
-                else:
-                    getting.cancel()
-                    if self._bookmarks:
-                        lines = [self._bookmark()]
-        finally:
-            cut.cancel()
+    async def _send(self, response: web.StreamResponse, lines: list[bytes]) -> None:
+        """Send until nothing comes any more."""
+        while True:
+            if lines:
+                await response.write(b"".join(lines))
+            if self._feed.closed and not self._feed.waiting:
+                return
+            events = await self._feed.take(BOOKMARK_EVERY)
+            lines = [line for event in events for line in self._lines(event)]
+            if not events and self._bookmarks and not self._feed.closed:
+                lines = [self._bookmark()]
 
     def _beginning(self, since: str) -> list[bytes]:
         """What is there (`since` empty or 0, or asked for), or what has happened since."""
@@ -108,7 +97,7 @@ class Watch:
         return [line for event in events for line in self._lines(event)]
 
     def _lines(self, event: Happening) -> list[bytes]:
-        if event.resource != self._resource or (self._target.namespace and event.key[0] != self._target.namespace):
+        if self._target.namespace and event.key[0] != self._target.namespace:
             return []
         now = event.type != "DELETED" and self._test(event.new.obj)
         before = event.old is not None and self._test(event.old.obj)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from issuer.sandbox.cluster import discovery
-from tests.unit.sandbox.test_cluster_api import api, call
+from tests.unit.sandbox.cluster_case import api, call
 
 REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from issuer.sandbox.cluster import StatusError
 from issuer.sandbox.cluster.protobuf import MAGIC, PROTOBUF, decode
-from tests.unit.sandbox.test_cluster_api import api
+from tests.unit.sandbox.cluster_case import api
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -8,7 +8,7 @@ import pytest
 
 from issuer.sandbox.cluster import serverapply
 from issuer.sandbox.cluster.kinds import BUILT_IN
-from tests.unit.sandbox.test_cluster_api import MERGE, REQUESTS, api, call, request
+from tests.unit.sandbox.cluster_case import MERGE, REQUESTS, api, call, request
 
 if TYPE_CHECKING:
     import aiohttp
@@ -18,9 +18,13 @@ KIND = next(kind for kind in BUILT_IN if kind.kind == "CertificateRequest")
 APPLY = {"Content-Type": "application/apply-patch+yaml"}
 
 
+NEEDED: dict[str, Any] = {"request": "eA==", "issuerRef": {"name": "edge"}}
+"""What a request has to have."""
+
+
 def wanted(spec: dict[str, Any], **metadata: Any) -> dict[str, Any]:
     head = {"apiVersion": "cert-manager.io/v1", "kind": "CertificateRequest"}
-    return head | {"metadata": {"name": "www", **metadata}, "spec": spec}
+    return head | {"metadata": {"name": "www", **metadata}, "spec": NEEDED | spec}
 
 
 async def applied(
@@ -32,13 +36,14 @@ async def applied(
 async def test_the_first_apply_creates_and_the_next_one_updates() -> None:
     async with api() as (_, session):
         code, made = await applied(session, "a", wanted({"duration": "1h"}))
-        assert (code, made["spec"]) == (201, {"duration": "1h"})
+        assert (code, made["spec"]) == (201, NEEDED | {"duration": "1h"})
         assert made["metadata"]["namespace"] == "web"
         (entry,) = made["metadata"]["managedFields"]
         assert (entry["manager"], entry["operation"]) == ("a", "Apply")
-        assert entry["fieldsV1"] == {"f:spec": {"f:duration": {}}}
+        assert entry["fieldsV1"]["f:spec"]["f:duration"] == {}
+        assert set(entry["fieldsV1"]) == {"f:spec"}
         code, changed = await applied(session, "a", wanted({"duration": "2h"}))
-        assert (code, changed["spec"], changed["metadata"]["generation"]) == (200, {"duration": "2h"}, 2)
+        assert (code, changed["spec"], changed["metadata"]["generation"]) == (200, NEEDED | {"duration": "2h"}, 2)
 
 
 async def test_applying_the_same_again_changes_nothing() -> None:
@@ -65,19 +70,21 @@ async def test_a_field_is_taken_away_by_its_last_owner_only() -> None:
         await applied(session, "b", wanted({"duration": "1h"}))
         await call(session, "PATCH", WWW, {"spec": {"extra": {"z": ["3"]}}}, MERGE)
         _, left = await applied(session, "a", wanted({"isCA": True}))
-        assert left["spec"] == {"duration": "1h", "isCA": True, "extra": {"z": ["3"]}}
+        assert left["spec"] == NEEDED | {"duration": "1h", "isCA": True, "extra": {"z": ["3"]}}
         _, left = await applied(session, "b", wanted({}))
-        assert left["spec"] == {"isCA": True, "extra": {"z": ["3"]}}
+        assert left["spec"] == NEEDED | {"isCA": True, "extra": {"z": ["3"]}}
         assert {entry["manager"] for entry in left["metadata"]["managedFields"]} == {"a", "b"}
 
 
 async def test_yaml_is_taken_and_the_status_is_applied_apart() -> None:
     async with api() as (_, session):
-        text = "apiVersion: cert-manager.io/v1\nkind: CertificateRequest\nspec: {duration: 1h}\nstatus: {ca: eA==}\n"
+        text = "apiVersion: cert-manager.io/v1\nkind: CertificateRequest\n"
+        text += "spec: {duration: 1h, request: eA==, issuerRef: {name: edge}}\n"
+        text += "status: {ca: eA==}\n"
         url = f"{WWW}?fieldManager=a"
         async with session.patch(url, data=text, headers=APPLY) as response:
             made = await response.json()
-        assert (response.status, made["spec"], made["metadata"]["name"]) == (201, {"duration": "1h"}, "www")
+        assert (response.status, made["spec"], made["metadata"]["name"]) == (201, NEEDED | {"duration": "1h"}, "www")
         assert "status" not in made
         async with session.patch(url.replace("www?", "www/status?"), data=text, headers=APPLY) as response:
             assert (await response.json())["status"] == {"ca": "eA=="}

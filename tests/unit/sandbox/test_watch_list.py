@@ -7,7 +7,8 @@ from urllib.parse import parse_qsl
 import pytest
 
 from issuer.sandbox.cluster import StatusError, listoptions
-from tests.unit.sandbox.test_cluster_api import REQUESTS, api, call, request, watched
+from tests.unit.sandbox.cluster_case import REQUESTS, api, call, request
+from tests.unit.sandbox.test_cluster_api import watched
 
 FORBIDDEN = "resourceVersionMatch: Forbidden:"
 UNSUPPORTED = "resourceVersionMatch: Unsupported value:"
