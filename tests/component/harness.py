@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any, Protocol
 
 from issuer.controllers.program import Options
@@ -11,6 +12,8 @@ from issuer.pki.csr import parse_pem
 from issuer.sandbox import objects
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from issuer.api.request import CertificateRequest
     from issuer.cli.stage import Stage
     from issuer.sandbox.cdn import MockCDN
@@ -100,6 +103,16 @@ async def sweep_once_back(stage: Stage) -> None:
     await stage.ask("proof", "proof")
     await ended(stage, "proof")
     await stage.program.engine.sweep()
+
+
+async def swept(stage: Stage, condition: Callable[[], bool]) -> None:
+    """Have lost certificates cleared up, in as many rounds as it takes, until a condition holds."""
+    async with asyncio.timeout(20):
+        while True:
+            await stage.program.engine.sweep()
+            if condition():
+                return
+            await asyncio.sleep(0.05)
 
 
 def signatures(stage: Stage) -> int:

@@ -29,6 +29,7 @@ from tests.component.harness import (
     signatures,
     signer_story,
     sweep_once_back,
+    swept,
     told,
     two_authorities,
     warned_of,
@@ -157,9 +158,7 @@ async def test_with_one_authority_a_request_waits_until_the_provider_is_back_or_
 
         await sweep_once_back(stage)
         assert signer_of(await ended(stage, "www")) == "edge"
-        await stage.program.engine.sweep()
-        assert live(stage, waiting) == 1
-        assert live(stage, doomed) == 0
+        await swept(stage, lambda: live(stage, waiting) == 1 and live(stage, doomed) == 0)
 
 
 async def test_a_slow_provider_within_the_timeout_is_no_trouble(new_stage: NewStage) -> None:

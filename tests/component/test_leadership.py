@@ -17,6 +17,7 @@ from issuer.kube.errors import LeaseLostError
 from issuer.observe.metrics import Metrics
 from issuer.sandbox.cluster import Fault
 from tests.component.harness import ended, live, signatures, two_authorities
+from tests.component.rig import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -51,13 +52,16 @@ async def second_replica(stage: Stage) -> AsyncIterator[Program]:
 
 
 async def test_only_the_holder_of_the_lease_works(new_stage: NewStage) -> None:
-    async with new_stage(SHORT) as stage, second_replica(stage) as second:
+    async with new_stage(SHORT) as stage:
+        await stage.cluster.wait_for(lambda: holder(stage) == "first")
         await two_authorities(stage)
-        csr = await stage.ask("www", "web")
-        await ended(stage, "www")
-        assert holder(stage) == "first"
-        assert not second.is_leading
-        assert signatures(stage) == live(stage, csr) == 1
+        async with second_replica(stage) as second:
+            await until(lambda: second.unready() is None)
+            csr = await stage.ask("www", "web")
+            await ended(stage, "www")
+            assert holder(stage) == "first"
+            assert not second.is_leading
+            assert signatures(stage) == live(stage, csr) == 1
 
 
 async def test_a_clean_stop_gives_the_lease_up(new_stage: NewStage) -> None:

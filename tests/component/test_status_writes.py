@@ -63,6 +63,7 @@ async def test_a_write_that_is_refused_is_repeated_until_it_is_taken(
         csr = await stage.ask("one", "web")
         await stage.finished(["one"])
         assert fault.hits == times
+        await until(lambda: 200 in status_writes(stage, "one"))
         refusal = 409 if kind == "race" else 500
         *refused, taken = status_writes(stage, "one")
         assert set(refused) == {refusal}

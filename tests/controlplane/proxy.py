@@ -1,7 +1,8 @@
 """Between the controller and the API server: what goes wrong on the way, what was asked for, and links that are cut.
 
 It speaks plain HTTP to the controller and TLS to the API server, and passes everything on as it is, credentials too, so
-that RBAC is the API server's. Faults are those of the sandbox, with the same answers.
+that RBAC is the API server's. Faults are those of the sandbox, with the same answers. It has a thread of its own: a test
+may block while a controller in another process goes on.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import aiohttp
 import msgspec
@@ -19,10 +20,13 @@ from yarl import URL
 from issuer.sandbox.cluster.errors import StatusError, expired
 from issuer.sandbox.cluster.faults import Faults, inflict
 from issuer.sandbox.cluster.server import WRITES, Write
+from tests.controlplane import background
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable, Coroutine
     from ssl import SSLContext
+
+    from issuer.sandbox.cluster.faults import Fault
 
 _HOP_BY_HOP: Final = frozenset({"connection", "host", "keep-alive", "transfer-encoding", "content-length", "upgrade"})
 
@@ -53,20 +57,43 @@ class Proxy:
         self._touch = touch
         self._runner: web.ServerRunner | None = None
         self._session: aiohttp.ClientSession | None = None
-        self._connector: aiohttp.TCPConnector | None = None
         self._hanging = asyncio.Event()
         self._frozen = asyncio.Event()
         self._watching: set[asyncio.Task[object]] = set()
         self._cut: set[asyncio.Task[object]] = set()
+        self._passing: set[asyncio.Task[web.Response]] = set()
         self._port = 0
 
     async def start(self) -> str:
         """Listen, at the same port if it did before; returns the URL."""
+        return await background.run(self._start())
+
+    async def stop(self) -> None:
+        """Stop listening; whatever is under way is cut off."""
+        await background.run(self._stop())
+
+    def cut_watches(self) -> None:
+        """End every watch cleanly, as an API server does after a while."""
+        background.soon(self._cut_watches)
+
+    def freeze(self) -> None:
+        """Pass nothing on any more in either direction, connections staying open: a half-open link."""
+        background.soon(self._frozen.clear)
+
+    def thaw(self) -> None:
+        """Pass on again."""
+        background.soon(self._frozen.set)
+
+    @property
+    def watches(self) -> int:
+        """Watches that are open."""
+        return len(self._watching)
+
+    async def _start(self) -> str:
         self._hanging.clear()
         self._frozen.set()
-        self._connector = aiohttp.TCPConnector(ssl=self._ssl, limit=0)
         self._session = aiohttp.ClientSession(
-            connector=self._connector,
+            connector=aiohttp.TCPConnector(ssl=self._ssl, limit=0),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=5),
             auto_decompress=False,
         )
@@ -78,65 +105,61 @@ class Proxy:
         self.url = f"http://127.0.0.1:{self._port}"
         return self.url
 
-    async def stop(self) -> None:
-        """Stop listening; whatever is under way is cut off."""
+    async def _stop(self) -> None:
         self._hanging.set()
         self._frozen.set()
-        self.cut_watches()
+        self._cut_watches()
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
+        for task in tuple(self._passing):
+            task.cancel()
         if self._session is not None:
-            # TLS is not said goodbye to: a connection in the middle of that would outlive the event loop.
-            assert self._connector is not None
-            await self._connector.close(abort_ssl=True)
             await self._session.close()
-            self._session = self._connector = None
+            self._session = None
 
-    def cut_watches(self) -> None:
-        """End every watch cleanly, as an API server does after a while."""
+    def _cut_watches(self) -> None:
         for task in tuple(self._watching):
             self._cut.add(task)
             task.cancel()
 
-    def freeze(self) -> None:
-        """Pass nothing on any more in either direction, connections staying open: a half-open link."""
-        self._frozen.clear()
-
-    def thaw(self) -> None:
-        """Pass on again."""
-        self._frozen.set()
-
-    @property
-    def watches(self) -> int:
-        """Watches that are open."""
-        return len(self._watching)
-
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         self.calls.append((request.method, request.path))
+        body = await request.read()
+        await self._frozen.wait()
+        fault = self.faults.strike(request.method, request.raw_path)
         try:
-            body = await request.read()
-            await self._frozen.wait()
-            fault = self.faults.strike(request.method, request.raw_path)
             if fault is not None and not fault.after:
                 await self._fail(request, fault)
             self._refuse_old(request)
-            response = await self._pass_on(request, body, hold=fault is not None and fault.after)
+            if request.query.get("watch"):
+                response = await self._watch(request, body, hold=fault is not None)
+            else:
+                response = await self._apart(self._call(request, body))
             if fault is not None and fault.after:
                 await self._fail(request, fault)
         except StatusError as error:
+            self._note(request, error.code)
             content = msgspec.json.encode(error.body)
-            response = web.Response(
-                status=error.code, body=content, content_type="application/json", headers=error.headers
-            )
-        if request.method in WRITES:
-            agent = request.headers.get("User-Agent", "")
-            self.writes.append(Write(request.method, request.path, agent, time.monotonic(), response.status))
+            return web.Response(status=error.code, body=content, content_type="application/json", headers=error.headers)
         return response
 
-    async def _fail(self, request: web.BaseRequest, fault: object) -> None:
+    async def _apart(self, call: Coroutine[Any, Any, web.Response]) -> web.Response:
+        """Finish a call that was passed on even if whoever made it goes away: it happens, and is noted."""
+        task = asyncio.create_task(call)
+        self._passing.add(task)
+        task.add_done_callback(self._passing.discard)
+        task.add_done_callback(lambda done: done.cancelled() or done.exception())
+        return await asyncio.shield(task)
+
+    def _note(self, request: web.BaseRequest, status: int) -> None:
+        if request.method in WRITES:
+            agent = request.headers.get("User-Agent", "")
+            self.writes.append(Write(request.method, request.path, agent, time.monotonic(), status))
+
+    async def _fail(self, request: web.BaseRequest, fault: Fault) -> None:
         await inflict(
-            fault,  # type: ignore[arg-type]
+            fault,
             hanging=self._hanging,
             touch=lambda number: self._touch(request.path, number),
             transport=request.transport,
@@ -147,25 +170,35 @@ class Proxy:
         if request.query.get("watch") and version.isdecimal() and 0 < int(version) < self.oldest:
             raise expired(f"too old resource version: {version} ({self.oldest})")
 
-    async def _pass_on(self, request: web.BaseRequest, body: bytes, *, hold: bool) -> web.StreamResponse:
+    @contextlib.asynccontextmanager
+    async def _passed_on(self, request: web.BaseRequest, body: bytes) -> AsyncIterator[aiohttp.ClientResponse]:
+        """The answer of the API server; where there is none the caller's connection is closed too."""
         assert self._session is not None
         headers = {name: value for name, value in request.headers.items() if name.lower() not in _HOP_BY_HOP}
         url = URL(self._upstream + request.raw_path, encoded=True)
         try:
             async with self._session.request(request.method, url, data=body or None, headers=headers) as answer:
-                kept = {n: v for n, v in answer.headers.items() if n.lower() not in _HOP_BY_HOP}
-                if not request.query.get("watch") or answer.status >= 400:
-                    content = await answer.read()
-                    await self._frozen.wait()
-                    return web.Response(status=answer.status, body=content, headers=kept)
-                response = web.StreamResponse(status=answer.status, headers=kept)
-                if not hold:
-                    await self._stream(request, response, answer)
-                return response
+                yield answer
         except (aiohttp.ClientError, TimeoutError):
             if request.transport is not None:
                 request.transport.abort()
             raise ConnectionResetError from None
+
+    async def _call(self, request: web.BaseRequest, body: bytes) -> web.Response:
+        async with self._passed_on(request, body) as answer:
+            content = await answer.read()
+            self._note(request, answer.status)
+            await self._frozen.wait()
+            return web.Response(status=answer.status, body=content, headers=_kept(answer))
+
+    async def _watch(self, request: web.BaseRequest, body: bytes, *, hold: bool) -> web.StreamResponse:
+        async with self._passed_on(request, body) as answer:
+            if answer.status >= web.HTTPBadRequest.status_code:
+                return web.Response(status=answer.status, body=await answer.read(), headers=_kept(answer))
+            response = web.StreamResponse(status=answer.status, headers=_kept(answer))
+            if not hold:
+                await self._stream(request, response, answer)
+            return response
 
     async def _stream(
         self, request: web.BaseRequest, response: web.StreamResponse, answer: aiohttp.ClientResponse
@@ -189,3 +222,7 @@ class Proxy:
             self._cut.discard(task)
         with contextlib.suppress(ConnectionError):
             await response.write_eof()
+
+
+def _kept(answer: aiohttp.ClientResponse) -> dict[str, str]:
+    return {name: value for name, value in answer.headers.items() if name.lower() not in _HOP_BY_HOP}
