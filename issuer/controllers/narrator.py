@@ -42,7 +42,21 @@ class Narrator:
     def pending(self, request: CertificateRequest, verdict: Pend) -> None:
         """It waits, for a reason that is new."""
         self._events.emit(reference(request), "Warning", verdict.event, verdict.message)
+        if (certificate := _certificate(request)) is not None:
+            # cert-manager copies Failed and Denied to the Certificate, but never Pending.
+            message = f"CertificateRequest {request.metadata.name}: {verdict.message}"
+            self._events.emit(certificate, "Warning", verdict.event, message)
         _log.warning("request pending", **_fields(request), reason=verdict.event, message=verdict.message)
+
+    def unapproved(self, request: CertificateRequest, message: str, is_first: bool) -> None:  # noqa: FBT001 - a callback
+        """No approver speaks about it; the log says so for the first request of an issuer only."""
+        self._events.emit(reference(request), "Warning", "NotApproved", message)
+        if (certificate := _certificate(request)) is not None:
+            self._events.emit(
+                certificate, "Warning", "NotApproved", f"CertificateRequest {request.metadata.name}: {message}"
+            )
+        if is_first:
+            _log.warning("request not approved", **_fields(request), message=message)
 
     def finished(self, request: CertificateRequest, verdict: Fail | Issue) -> None:
         """It has ended, and its status says so."""
@@ -108,6 +122,20 @@ def reference(obj: CertificateRequest | Issuer) -> ObjectReference:
         namespace=obj.metadata.namespace,
         name=obj.metadata.name,
         uid=obj.metadata.uid,
+    )
+
+
+def _certificate(request: CertificateRequest) -> ObjectReference | None:
+    """The Certificate that cert-manager made the request for, if it did (an owner reference with `controller`)."""
+    owner = next((o for o in request.metadata.owner_references if o.kind == "Certificate" and o.controller), None)
+    if owner is None:
+        return None
+    return ObjectReference(
+        api_version=f"{api.GROUP}/{api.VERSION}",
+        kind=owner.kind,
+        namespace=request.metadata.namespace,
+        name=owner.name,
+        uid=owner.uid,
     )
 
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from issuer.api.meta import ObjectKey  # noqa: TC001 - a field of a NamedTuple is evaluated
 from issuer.api.request import AUTHORITIES_ANNOTATION
 from issuer.authorities.base import SigningOrder
+from issuer.controllers.approval import ApprovalWatch
 from issuer.controllers.book import IssuerId, is_ours, issuer_id
 from issuer.controllers.decision import (
     DEFAULT_DEADLINE,
@@ -137,6 +138,7 @@ class RequestController:
         self._now = now
         self._random = random
         self._pace = pace
+        self._approvals = ApprovalWatch(narrator.unapproved)
         self._progress: dict[str, Progress] = {}
         self._ended: set[str] = set()
         """UIDs of requests that have ended, until the cache knows it too: a watch is always a little late."""
@@ -160,6 +162,7 @@ class RequestController:
         request = change.new or change.old
         if request is not None and (change.new is None or request.is_finished):
             self._ended.discard(request.metadata.uid)
+            self._approvals.forget(request.metadata.uid)
         if self._started and request is not None and self._concerns(request) and _matters(change):
             self._queue.add(_id(request), lane=_lane(request), priority=Priority.NEW)
 
@@ -216,7 +219,12 @@ class RequestController:
         history = History(had_turn=progress.had_turn, last=progress.last)
         now = self._now()
         decision = decide(request, view, now, history)
-        if isinstance(decision, AwaitApproval | Leave):
+        if isinstance(decision, AwaitApproval):
+            if (delay := self._approvals.look(request, now)) is not None:
+                self._again(request, delay)
+            return
+        self._approvals.forget(request.metadata.uid)
+        if isinstance(decision, Leave):
             return
         self._progress[request.metadata.uid] = progress
         if isinstance(decision, Turn) and entry is not None and entry.plan is not None:

@@ -60,7 +60,8 @@ SPAM_BURST: Final = 10
 SPAM_REFILL: Final = 60.0
 """...and the seconds after which it may cause one more."""
 MAX_NOTE: Final = 1024
-"""Characters of a message (validation of events.k8s.io/v1)."""
+"""Bytes of a message in UTF-8 (Kubernetes: `pkg/apis/core/validation/events.go`, legacy and new validation)."""
+_ELLIPSIS: Final = "…"
 ATTEMPTS: Final = 3
 
 
@@ -161,7 +162,7 @@ class EventRecorder:
             regarding: the object it is about.
             type_: `Warning` is what a person should look at.
             reason: one word in camel case, for machines.
-            message: for people; at most `MAX_NOTE` characters are kept. No secret, no CSR.
+            message: for people; at most `MAX_NOTE` bytes are kept. No secret, no CSR.
         """
         who = regarding.uid or f"{regarding.kind}/{regarding.namespace}/{regarding.name}"
         key = (who, type_, reason, _family(message))
@@ -338,4 +339,7 @@ def _family(message: str) -> str:
 
 
 def _cut(message: str) -> str:
-    return message if len(message) <= MAX_NOTE else message[: MAX_NOTE - 1] + "…"
+    encoded = message.encode()
+    if len(encoded) <= MAX_NOTE:
+        return message
+    return encoded[: MAX_NOTE - len(_ELLIPSIS.encode())].decode(errors="ignore") + _ELLIPSIS

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+import uuid
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from issuer.api.meta import parse_time
 from issuer.api.request import signer_of
+from issuer.controllers.approval import PATIENCE
 from issuer.sandbox import objects
 from tests.component.harness import (
     ended,
@@ -197,3 +199,37 @@ async def test_an_issuer_shows_which_authority_cannot_sign_and_why(new_stage: Ne
         assert ready["observedGeneration"] == 1
         assert {a["name"]: a["state"] for a in status["authorities"]} == {"edge": "Unauthorized", "backup": "Available"}
         assert "edge is Unauthorized" in ready["message"]
+
+
+def of_certificate(request: objects.Manifest, name: str) -> objects.Manifest:
+    """The request as cert-manager makes it for a Certificate of that name."""
+    owner = {"apiVersion": "cert-manager.io/v1", "kind": "Certificate", "name": name, "uid": str(uuid.uuid4())}
+    owner |= {"controller": True, "blockOwnerDeletion": True}
+    return request | {"metadata": request["metadata"] | {"ownerReferences": [owner]}}
+
+
+async def test_the_certificate_is_told_why_its_request_waits(new_stage: NewStage) -> None:
+    async with new_stage() as stage:
+        await one_authority(stage)
+        stage.cdn.faults.set("status", status=503)
+        csr = objects.signing_request(["www.example.com"])
+        made = objects.certificate_request("www-1", csr, namespace=stage.namespace, issuer="alone")
+        await stage.apply(of_certificate(made, "www"))
+        why = message(await pending(stage, "www-1"))
+        await warned_of(stage, "www", "AuthorityUnavailable", f"CertificateRequest www-1: {why}")
+        (about,) = {
+            (event["involvedObject"]["kind"], event["involvedObject"]["apiVersion"])
+            for event in stage.cluster.list("events")
+            if event["involvedObject"]["name"] == "www"
+        }
+        assert about == ("Certificate", "cert-manager.io/v1")
+
+
+async def test_a_request_that_no_approver_speaks_about_says_which_right_is_missing(new_stage: NewStage) -> None:
+    async with new_stage(approve=False) as stage:
+        await two_authorities(stage)
+        await stage.cluster.wait_for(lambda: stage.program.is_leading)
+        stage.program.request_controller._now = lambda: datetime.now(UTC) + timedelta(seconds=PATIENCE)
+        await stage.ask("www", "web")
+        assert "approve signers.cert-manager.io cdnissuers.cdn-issuer.io/*" in await told(stage, "www", "NotApproved")
+        assert writes_to(stage, "www") == 0

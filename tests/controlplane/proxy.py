@@ -1,8 +1,8 @@
 """Between the controller and the API server: what goes wrong on the way, what was asked for, and links that are cut.
 
 It speaks plain HTTP to the controller and TLS to the API server, and passes everything on as it is, credentials too, so
-that RBAC is the API server's. Faults are those of the sandbox, with the same answers. It has a thread of its own: a test
-may block while a controller in another process goes on.
+that RBAC is the API server's. Faults are those of the sandbox, with the same answers. It has a thread of its own, as a
+test may block while a controller in another process goes on.
 """
 
 from __future__ import annotations

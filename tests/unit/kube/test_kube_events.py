@@ -280,13 +280,27 @@ async def test_an_object_with_too_much_to_say_is_silenced_and_the_others_are_not
         assert recorder.written == 12
 
 
-async def test_a_long_message_and_a_long_name_are_cut() -> None:
+@pytest.mark.parametrize(
+    ("message", "length"),
+    [("m" * 1024, 1024), ("m" * 5000, 1024), ("ü" * 512, 1024), ("ü" * 513, 1023), ("a" + "🔑" * 300, 1024)],
+)
+async def test_a_long_message_is_cut_to_the_bytes_that_the_api_server_takes(message: str, length: int) -> None:
     server = Server()
     recorder = recorder_of(server)
     async with running(recorder):
-        recorder.emit(about("n" * 253), "Normal", "R", "m" * 5000)
+        recorder.emit(about(), "Normal", "R", message)
         await asyncio.sleep(1)
-    assert len(server.body(0)["note"]) == 1024
+    note = server.body(0)["note"]
+    assert len(note.encode()) == length
+    assert note == message or (note.endswith("…") and message.startswith(note[:-1]))
+
+
+async def test_a_long_name_is_cut() -> None:
+    server = Server()
+    recorder = recorder_of(server)
+    async with running(recorder):
+        recorder.emit(about("n" * 253), "Normal", "R", "it happened")
+        await asyncio.sleep(1)
     assert len(server.body(0)["metadata"]["name"]) <= 253
 
 
