@@ -203,7 +203,12 @@ async def test_an_issuer_shows_which_authority_cannot_sign_and_why(new_stage: Ne
 
 def of_certificate(request: objects.Manifest, name: str) -> objects.Manifest:
     """The request as cert-manager makes it for a Certificate of that name."""
-    owner = {"apiVersion": "cert-manager.io/v1", "kind": "Certificate", "name": name, "uid": str(uuid.uuid4())}
+    owner: objects.Manifest = {
+        "apiVersion": "cert-manager.io/v1",
+        "kind": "Certificate",
+        "name": name,
+        "uid": str(uuid.uuid4()),
+    }
     owner |= {"controller": True, "blockOwnerDeletion": True}
     return request | {"metadata": request["metadata"] | {"ownerReferences": [owner]}}
 
