@@ -72,7 +72,8 @@ class Webhook:
         self._plane.apply_all(self._registrations())
 
     def restart(self) -> None:
-        """Start it after it was stopped."""
+        """Start it again; it is stopped first if it runs."""
+        self.server.stop()
         self.server.start()
         self.wait_ready()
 
