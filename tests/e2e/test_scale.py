@@ -33,9 +33,10 @@ async def test_a_hundred_certificates_in_ten_namespaces_are_ready_and_each_reque
         }
 
     await world.until(lambda: ready() == wanted, "all Ready", 90)
-    signed = world.signed()
-    assert world.cdn.calls[POST] == len(world.cdn.certificates) == len(signed), "each request signed once"
+    await world.until(
+        lambda: world.cdn.calls[POST] == len(world.cdn.certificates) <= len(world.signed()), "no request signed twice"
+    )
     assert {record.hostnames for record in world.cdn.certificates.values()} == {
         (f"{name}.{namespace}.example.com",) for namespace, name in wanted
     }
-    assert len(signed) - NAMESPACES * EACH <= AGAIN
+    assert len(world.signed()) - NAMESPACES * EACH <= AGAIN

@@ -219,11 +219,13 @@ class World:
         return self.condition("certificates", name, "Ready", namespace=namespace)[0] == "True"
 
     def signed(self) -> set[str]:
-        """UIDs of the requests of this test that the controller says it has signed.
+        """UIDs of the requests of this test that the controller says it had signed, delivered or not.
 
-        Certificates are no measure: cert-manager makes a second request for one now and then, when its cache is late.
+        Certificates are no measure: cert-manager makes a second request for one now and then, when its cache is late,
+        and deletes a request that is being signed.
         """
-        lines = self.cluster.controller.log(event="request issued")
+        log = self.cluster.controller.log
+        lines = [*log(event="request issued"), *log(event="result dropped", verdict="Issue")]
         return {line["uid"] for line in lines if line["request"].partition("/")[0] in self.namespaces}
 
     # What people wait for.
