@@ -1,4 +1,4 @@
-"""Who may approve, what is denied, and what a user sees of it."""
+"""Who may approve, what is denied, what a user sees of it; and that our own rights suffice."""
 
 from __future__ import annotations
 
@@ -14,6 +14,22 @@ if TYPE_CHECKING:
 
 RETRIED = 60.0
 """Seconds in which cert-manager's approver tries again what was refused to it."""
+
+
+async def test_the_rights_that_are_shipped_suffice_for_a_signature_and_a_failover(world: World) -> None:
+    def refused() -> float:
+        return world.cluster.controller.metric("cdn_issuer_kube_api_calls_total", code="403")
+
+    before = refused()
+    await world.issuer(backup=True)
+    world.certificate("one")
+    await world.ready("one")
+    world.cdn.faults.set("status", status=503, methods=["POST"])
+    world.certificate("two")
+    await world.ready("two")
+    await world.until(lambda: any("authority edge" in event for event in told(world, "one-1")), "an event")
+    await world.until(lambda: any("authority backup" in event for event in told(world, "two-1")), "an event")
+    assert refused() == before
 
 
 async def test_a_denied_request_ends_so_and_the_certificate_tells_it(world: World) -> None:
@@ -36,7 +52,7 @@ async def test_a_denied_request_ends_so_and_the_certificate_tells_it(world: Worl
             lambda: any("not on a Friday" in e for e in world.events("CertificateRequest", "site-1")), "an event"
         )
     await world.ready(timeout=RETRIED)
-    assert world.cdn.calls[POST] == len(world.signed()), "what came after the denial was signed once a request"
+    await world.signed_once()
 
 
 async def test_what_waited_for_the_approver_s_role_is_signed_once_the_role_is_there(world: World) -> None:
@@ -48,7 +64,7 @@ async def test_what_waited_for_the_approver_s_role_is_signed_once_the_role_is_th
         assert world.condition("certificaterequests", "site-1", "Ready") == ("", ""), "nothing is written before"
         assert world.cluster.controller.metric("cdn_issuer_unapproved_requests") == 1
     await world.ready(timeout=RETRIED)
-    assert world.cdn.calls[POST] == len(world.signed()) == 1
+    assert world.cdn.calls[POST] == len(world.approved()) == 1
 
 
 @pytest.mark.xfail(strict=True, reason="nothing tells a user yet that the approver lacks the right to approve")
@@ -63,6 +79,10 @@ async def test_a_request_that_nobody_may_approve_says_within_a_minute_which_righ
             "an event that names the missing right",
             60,
         )
+
+
+def told(world: World, request: str) -> list[str]:
+    return world.events("CertificateRequest", request)
 
 
 def ready_message(conditions: list[dict[str, str]]) -> str:

@@ -33,7 +33,7 @@ async def test_what_was_signed_while_the_webhook_is_away_is_delivered_once_it_is
     finally:
         webhook.restart() if how == "stopped" else webhook.server.thaw()
     await world.ready(timeout=RECOVERY)
-    assert world.cdn.calls[POST] == len(world.signed()) == 1
+    assert world.cdn.calls[POST] == len(world.approved()) == 1
 
 
 async def test_a_slow_webhook_makes_it_slow_and_nothing_else(world: World) -> None:
@@ -45,7 +45,7 @@ async def test_a_slow_webhook_makes_it_slow_and_nothing_else(world: World) -> No
         await world.ready(timeout=RECOVERY)
     finally:
         slowdown.delay = 0.0
-    assert world.cdn.calls[POST] == len(world.signed()) == 1
+    assert world.cdn.calls[POST] == len(world.approved()) == 1
     assert unwritten(world) == 0
 
 

@@ -19,7 +19,7 @@ import httpx
 
 from issuer.sandbox import objects
 from issuer.sandbox.cdn import MockCDN
-from tests.component.rig import QUICK
+from tests.component.rig import POST, QUICK
 from tests.controlplane.plane import MERGE
 from tests.e2e.controller import NAMESPACE as SYSTEM
 
@@ -218,15 +218,18 @@ class World:
         """Whether a Certificate is Ready."""
         return self.condition("certificates", name, "Ready", namespace=namespace)[0] == "True"
 
-    def signed(self) -> set[str]:
-        """UIDs of the requests of this test that the controller says it had signed, delivered or not.
+    def approved(self) -> set[str]:
+        """UIDs of all requests of this test that were ever approved, those that are gone too, by their events.
 
-        Certificates are no measure: cert-manager makes a second request for one now and then, when its cache is late,
-        and deletes a request that is being signed.
+        Certificates are no measure of what may be signed: cert-manager makes a second request for one now and then,
+        when its cache is late, and deletes a request that is being signed.
         """
-        log = self.cluster.controller.log
-        lines = [*log(event="request issued"), *log(event="result dropped", verdict="Issue")]
-        return {line["uid"] for line in lines if line["request"].partition("/")[0] in self.namespaces}
+        return {
+            event["involvedObject"]["uid"]
+            for namespace in self.namespaces
+            for event in self.all("events", namespace=namespace)
+            if event["involvedObject"]["kind"] == "CertificateRequest" and "has been approved" in event["message"]
+        }
 
     # What people wait for.
 
@@ -247,6 +250,13 @@ class World:
             timeout,
         )
         return self.plane.ask("GET", self.path("certificaterequests", name))
+
+    async def signed_once(self) -> None:
+        """Wait until nothing is being signed, and there are no more signatures than there were approved requests."""
+        await self.until(
+            lambda: self.cdn.calls[POST] == len(self.cdn.certificates) <= len(self.approved()),
+            "no more signatures than approved requests",
+        )
 
     async def until(self, condition: Callable[[], bool], what: str, timeout: float = WAIT) -> None:
         """Wait until something is true.
