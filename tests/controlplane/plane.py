@@ -215,7 +215,12 @@ class ControlPlane:
         return token
 
     def kubeconfig(self, name: str, token: str, *, url: str = "") -> Path:
-        """A kubeconfig file for a token; with the URL of a proxy if one is given."""
+        """A kubeconfig file for a token, kept in a file beside it as in a pod; with the URL of a proxy if one is given.
+
+        What is written to `NAME.token` later is the new token.
+        """
+        token_file = self.folder / f"{name}.token"
+        token_file.write_text(token)
         cluster: Manifest = {"server": url or self.url}
         if cluster["server"].startswith("https"):
             cluster["certificate-authority"] = str(self.ca_file)
@@ -224,7 +229,7 @@ class ControlPlane:
             "kind": "Config",
             "current-context": "test",
             "clusters": [{"name": "test", "cluster": cluster}],
-            "users": [{"name": "test", "user": {"token": token}}],
+            "users": [{"name": "test", "user": {"tokenFile": str(token_file)}}],
             "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test"}}],
         }
         path = self.folder / f"{name}.kubeconfig"

@@ -43,6 +43,7 @@ class Proxy:
         faults: what goes wrong.
         writes: every write that was asked for, in order.
         calls: method and path of every call.
+        refused: answers of 400 and above that came from the API server itself.
         oldest: watches from before this resourceVersion are answered 410, as after a compaction.
     """
 
@@ -50,6 +51,7 @@ class Proxy:
         self.faults: Final = Faults()
         self.writes: list[Write] = []
         self.calls: list[tuple[str, str]] = []
+        self.refused: list[int] = []
         self.oldest = 0
         self.url = ""
         self._upstream = upstream
@@ -178,6 +180,8 @@ class Proxy:
         url = URL(self._upstream + request.raw_path, encoded=True)
         try:
             async with self._session.request(request.method, url, data=body or None, headers=headers) as answer:
+                if answer.status >= web.HTTPBadRequest.status_code:
+                    self.refused.append(answer.status)
                 yield answer
         except (aiohttp.ClientError, TimeoutError):
             if request.transport is not None:

@@ -13,7 +13,7 @@ import pytest
 import pytest_asyncio
 
 from issuer.cli.run import LOOP_FACTORY
-from tests.controlplane.fixtures import LOGS, binaries, install
+from tests.controlplane.fixtures import LOGS, STARTED, binaries, install
 from tests.controlplane.plane import ControlPlane
 from tests.e2e.certmanager import CertManager
 from tests.e2e.collector import Collector
@@ -35,6 +35,7 @@ def pytest_asyncio_loop_factories() -> dict[str, Callable[[], AbstractEventLoop]
 def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
     """A cluster in which cert-manager and cdn-issuer are installed and running."""
     with ControlPlane(binaries(), keep_logs_in=LOGS) as plane, ExitStack() as stack:
+        request.config.stash[STARTED] = True
         install(plane)
         webhook, certmanager, controller = Webhook(plane), CertManager(plane), Controller(plane)
         for server in (webhook, certmanager, controller):
@@ -62,3 +63,13 @@ async def world(cluster: Cluster) -> AsyncIterator[World]:
         yield world
     finally:
         await world.stop()
+
+
+@pytest.fixture(scope="module")
+def faulty_plane(request: pytest.FixtureRequest) -> Iterator[ControlPlane]:
+    """A control plane without cert-manager, for a module whose tests break it."""
+    with ControlPlane(binaries(), keep_logs_in=LOGS) as plane:
+        install(plane)
+        request.config.stash[STARTED] = True
+        yield plane
+        plane.failed |= request.session.testsfailed > 0

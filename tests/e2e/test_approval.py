@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import pytest
-
 from tests.component.rig import POST
 from tests.e2e.approver import no_right_to_approve
 
@@ -67,18 +65,26 @@ async def test_what_waited_for_the_approver_s_role_is_signed_once_the_role_is_th
     assert world.cdn.calls[POST] == len(world.approved()) == 1
 
 
-@pytest.mark.xfail(strict=True, reason="nothing tells a user yet that the approver lacks the right to approve")
 async def test_a_request_that_nobody_may_approve_says_within_a_minute_which_right_is_missing(world: World) -> None:
     await world.issuer()
     with no_right_to_approve(world.cluster):
-        world.certificate()
-        await world.until(
-            lambda: any(
-                "approve" in event and "signers" in event for event in world.events("CertificateRequest", "site-1")
-            ),
-            "an event that names the missing right",
-            60,
-        )
+        world.certificate("first")
+        world.certificate("second")
+        for kind, name in (
+            ("CertificateRequest", "first-1"),
+            ("Certificate", "first"),
+            ("CertificateRequest", "second-1"),
+        ):
+            await world.until(
+                lambda kind=kind, name=name: any(  # type: ignore[misc]
+                    "approve signers.cert-manager.io cdnissuers.cdn-issuer.io/*" in event
+                    for event in world.events(kind, name)
+                ),
+                f"an event about {kind} {name} that names the missing right",
+                60,
+            )
+        lines = world.cluster.controller.log(event="request not approved")
+        assert len([line for line in lines if world.namespace in line["issuer"]]) == 1, "one line for each issuer"
 
 
 def told(world: World, request: str) -> list[str]:
