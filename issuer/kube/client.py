@@ -170,7 +170,9 @@ class KubeClient:
         url = self._url(resource.path(namespace), query)
         async with (
             self._watched("watch", resource) as note,
-            self._open("GET", url, patience=inactivity) as response,
+            # The API server sends the headers at once (apiserver: `pkg/endpoints/handlers/watch.go`), so that an answer
+            # that has not begun within the time of a call will not come; only afterwards may it be silent for long.
+            self._open("GET", url, patience=min(inactivity, self._timeout)) as response,
         ):
             note(response.status)
             if opened is not None:

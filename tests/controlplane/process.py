@@ -15,6 +15,7 @@ import socket
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PR_SET_PDEATHSIG: Final = 1
+_SPAWNER: Final = ThreadPoolExecutor(1, "spawner")
+"""Starts all processes: the kernel kills them when the *thread* that started them ends, and this one never does."""
 PORTS: Final = range(11000, 16000)
 """Below the kernel's range for outgoing connections, so that no connection takes a port between look and listen."""
 
@@ -49,6 +52,9 @@ class Server:
 
     def start(self) -> None:
         """Start it, or start it again."""
+        _SPAWNER.submit(self._spawn).result()
+
+    def _spawn(self) -> None:
         with self.log.open("ab") as output:
             self._process = subprocess.Popen(
                 self.command,

@@ -135,7 +135,7 @@ class Proxy:
                 await self._fail(request, fault)
             self._refuse_old(request)
             if request.query.get("watch"):
-                response = await self._watch(request, body, hold=fault is not None)
+                response = await self._watch(request, body, hold=fault is not None and fault.after)
             else:
                 response = await self._apart(self._call(request, body))
             if fault is not None and fault.after:

@@ -355,6 +355,12 @@ async def test_a_watch_that_is_never_answered_ends_by_inactivity() -> None:
             await lines_of(client, inactivity=0.05)
 
 
+async def test_a_watch_that_is_not_opened_within_the_time_of_a_call_is_given_up() -> None:
+    async with server(hang) as url, KubeClient.for_url(url, timeout=0.05) as client:
+        with pytest.raises(UnreachableError, match=r"no answer within 0\.05 s"):
+            await lines_of(client, inactivity=60)
+
+
 async def test_a_watch_outlives_the_timeout_of_calls() -> None:
     async with server(streaming(b"{}\n", then=0.1)) as url, KubeClient.for_url(url, timeout=0.05) as client:
         assert await lines_of(client) == [b"{}"]
