@@ -49,6 +49,11 @@ class Kind:
         return self.group in BUILT_IN_GROUPS
 
     @property
+    def counted(self) -> bool:
+        """Whether its objects have a generation: custom resources, and CRDs themselves."""
+        return self.group not in BUILT_IN_GROUPS or self.group == CRD_GROUP
+
+    @property
     def api_version(self) -> str:
         """`group/version`, or the version alone in the core group."""
         return f"{self.group}/{self.version}" if self.group else self.version

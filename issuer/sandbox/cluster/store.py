@@ -124,9 +124,11 @@ class Store:
             "name": name,
             "uid": str(uuid.uuid4()),
             "creationTimestamp": self._now().strftime("%Y-%m-%dT%H:%M:%SZ"),
-            "generation": 1,
         }
-        metadata.pop("deletionTimestamp", None)
+        for field in ("deletionTimestamp", "deletionGracePeriodSeconds", "generation"):
+            metadata.pop(field, None)
+        if kind.counted:
+            metadata["generation"] = 1
         if kind.namespaced:
             metadata["namespace"] = namespace
         new = {**obj, "apiVersion": kind.stored.api_version, "kind": kind.kind, "metadata": metadata}
@@ -158,17 +160,17 @@ class Store:
             uid = (obj.get("metadata") or {}).get("uid")
             if uid and uid != kept["uid"]:
                 raise errors.conflict(kind, key[1], f"Precondition failed: UID in precondition: {uid}, {kept['uid']}")
-            metadata = {**(obj.get("metadata") or {}), **fixed, "generation": kept["generation"]}
-            if "deletionTimestamp" in kept:
-                metadata["deletionTimestamp"] = kept["deletionTimestamp"]
-            else:
-                metadata.pop("deletionTimestamp", None)
+            metadata = {**(obj.get("metadata") or {}), **fixed}
+            for field in ("deletionTimestamp", "deletionGracePeriodSeconds", "generation"):
+                metadata.pop(field, None)
+                if field in kept:
+                    metadata[field] = kept[field]
             new = {**obj, "apiVersion": kind.stored.api_version, "kind": kind.kind, "metadata": metadata}
             if kind.has_status:
                 new.pop("status", None)
                 if "status" in old.obj:
                     new["status"] = old.obj["status"]
-            if _content(new) != _content(old.obj):
+            if kind.counted and _content(new) != _content(old.obj):
                 metadata["generation"] = kept["generation"] + 1
         new["metadata"] = {**new["metadata"], "resourceVersion": kept["resourceVersion"]}
         validation.check(kind, new, old.obj, status=status)
@@ -187,19 +189,18 @@ class Store:
         old = self.get(kind, key)
         metadata = old.obj["metadata"]
         for name, wanted in (preconditions or {}).items():
-            if metadata.get(name) != wanted:
-                raise errors.conflict(
-                    kind, key[1], f"Precondition failed: {name} in precondition: {wanted}, {metadata.get(name)}"
-                )
+            if name in ("uid", "resourceVersion") and metadata.get(name) != wanted:
+                raise errors.precondition_failed(kind, key[1], name, wanted, metadata.get(name))
         stamp = self._now().strftime("%Y-%m-%dT%H:%M:%SZ")
         if kind is CRDS and "deletionTimestamp" not in metadata:
             return self._put(kind, key, leave(old.obj, stamp), old, "MODIFIED")
         if metadata.get("deletionTimestamp"):
             return old
         if metadata.get("finalizers"):
-            return self._put(
-                kind, key, {**old.obj, "metadata": {**metadata, "deletionTimestamp": stamp}}, old, "MODIFIED"
-            )
+            marked = {**metadata, "deletionTimestamp": stamp, "deletionGracePeriodSeconds": 0}
+            if "generation" in metadata:
+                marked["generation"] = metadata["generation"] + 1
+            return self._put(kind, key, {**old.obj, "metadata": marked}, old, "MODIFIED")
         return self._remove(kind, key, old)
 
     def close(self, resource: tuple[str, str]) -> None:
