@@ -34,7 +34,7 @@ from issuer.sandbox.cluster import (
 from issuer.sandbox.cluster.dryrun import DryRun
 from issuer.sandbox.cluster.errors import PageNotFoundError, StatusError, UndecodableError
 from issuer.sandbox.cluster.faults import inflict
-from issuer.sandbox.cluster.fieldvalidation import check_fields, warned, warnings
+from issuer.sandbox.cluster.fieldvalidation import check_fields, check_option, warned, warnings
 from issuer.sandbox.cluster.invalid import refusal_of_patch
 from issuer.sandbox.cluster.kinds import NAMESPACES, NEW_EVENTS
 from issuer.sandbox.cluster.selectors import selector
@@ -142,6 +142,7 @@ class Server:
             return _json(access.answer(path, _decoded(protobuf.as_json(request.content_type, body))), 201)
         target = self._kinds.target(path)
         body = protobuf.as_json(request.content_type, body)
+        check_option(request.method, query)
         is_dry = dryrun.is_asked(query.getall("dryRun", []), request.method, body)
         store = DryRun(self._store) if is_dry else self._store
         match request.method:
