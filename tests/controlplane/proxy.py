@@ -120,8 +120,9 @@ class Proxy:
             fault = self.faults.strike(request.method, request.raw_path)
             if fault is not None and not fault.after:
                 await self._fail(request, fault)
-            self._refuse_old(request)
-            response = await self._pass_on(request, body, hold=fault is not None and fault.after)
+            response: web.StreamResponse | None = self._too_old(request)
+            if response is None:
+                response = await self._pass_on(request, body, hold=fault is not None and fault.after)
             if fault is not None and fault.after:
                 await self._fail(request, fault)
         except StatusError as error:
@@ -142,10 +143,14 @@ class Proxy:
             transport=request.transport,
         )
 
-    def _refuse_old(self, request: web.BaseRequest) -> None:
+    def _too_old(self, request: web.BaseRequest) -> web.Response | None:
+        """What a watch from before a compaction is told: an event that says so, and the end."""
         version = request.query.get("resourceVersion", "")
-        if request.query.get("watch") and version.isdecimal() and 0 < int(version) < self.oldest:
-            raise expired(f"too old resource version: {version} ({self.oldest})")
+        if not (request.query.get("watch") and version.isdecimal() and 0 < int(version) < self.oldest):
+            return None
+        error = expired(f"too old resource version: {version} ({self.oldest})")
+        line = msgspec.json.encode({"type": "ERROR", "object": error.body}) + b"\n"
+        return web.Response(body=line, content_type="application/json")
 
     async def _pass_on(self, request: web.BaseRequest, body: bytes, *, hold: bool) -> web.StreamResponse:
         assert self._session is not None
