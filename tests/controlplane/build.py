@@ -166,9 +166,8 @@ def _build_module(cache: Path, name: str, key: str) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     for left in target.parent.glob(f"{target.name}.*"):
         left.unlink()
-    partial = target.with_name(
-        f"{target.name}.{os.getpid()}"
-    )  # a Go that outlived its build may still write to its own
+    # A name of this build's own: a Go that has outlived the build before may still write to its own.
+    partial = target.with_name(f"{target.name}.{os.getpid()}")
     log = cache / f"{name}.log"
     command = ["go", "build", "-p", str(JOBS), "-ldflags", "-s -w", "-o", str(partial), "."]
     if nice := shutil.which("nice"):
