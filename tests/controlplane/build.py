@@ -92,6 +92,8 @@ def build(environ: Mapping[str, str] = os.environ) -> Path:
     if plane.is_dir():
         return plane
     with _locked(cache):
+        if plane.is_dir():
+            return plane  # somebody else has built it in the meantime
         wanted = [name for name in MODULES if name not in _assets(environ)]
         missing = [name for name in wanted if not _built(cache, name, keys[name]).is_file()]
         for number, name in enumerate(missing, 1):
@@ -162,7 +164,10 @@ def _locked(cache: Path) -> Iterator[None]:
 def _build_module(cache: Path, name: str, key: str) -> None:
     target = _built(cache, name, key)
     target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_suffix(".partial")
+    for left in target.parent.glob(f"{target.name}.*"):
+        left.unlink()
+    # A name of this build's own: a Go that has outlived the build before may still write to its own.
+    partial = target.with_name(f"{target.name}.{os.getpid()}")
     log = cache / f"{name}.log"
     command = ["go", "build", "-p", str(JOBS), "-ldflags", "-s -w", "-o", str(partial), "."]
     if nice := shutil.which("nice"):

@@ -77,7 +77,7 @@ class ControlPlane:
 
     Args:
         binaries: the folder that `make control-plane` prints.
-        keep_logs_in: where the logs go if `failed` is set in the end.
+        keep_logs_in: where the logs go if `failed` is set in the end, or it does not start.
 
     Attributes:
         failed: a test has failed, so the logs are worth keeping.
@@ -92,7 +92,7 @@ class ControlPlane:
     def __enter__(self) -> Self:
         with contextlib.ExitStack() as stack:
             self.folder = stack.enter_context(_memory_folder())
-            stack.callback(self._keep_logs)
+            stack.push(self._keep_logs)
             self._write_keys()
             etcd_port, self.port = free_port(), free_port()
             self.etcd_url = f"http://127.0.0.1:{etcd_port}"
@@ -123,7 +123,12 @@ class ControlPlane:
     def start_apiserver(self) -> None:
         """Start the API server, or start it again on the same etcd, and wait until it works."""
         self.apiserver.start()
-        self.apiserver.wait_until(self.is_ready, START_TIMEOUT)
+        self.apiserver.wait_until(self._is_up, START_TIMEOUT)
+
+    def _is_up(self) -> bool:
+        """As `is_ready`, but an etcd that has ended is told by its own words, not by those of who misses it."""
+        self.etcd.check()
+        return self.is_ready()
 
     def is_ready(self) -> bool:
         """Whether the API server answers and its first objects are there."""
@@ -286,8 +291,9 @@ class ControlPlane:
             "--disable-admission-plugins=ServiceAccount",  # no controller makes the default account of a namespace
         ]
 
-    def _keep_logs(self) -> None:
-        if not self.failed or self._keep_logs_in is None:
+    def _keep_logs(self, exc_type: type[BaseException] | None, *_: object) -> None:
+        """Called when all is over, or with the error that came before all was there."""
+        if not (self.failed or exc_type) or self._keep_logs_in is None:
             return
         self._keep_logs_in.mkdir(parents=True, exist_ok=True)
         for log in self.folder.glob("*.log"):

@@ -51,20 +51,31 @@ class Server:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
+<<<<<<< HEAD
         """Start it, or start it again."""
         _SPAWNER.submit(self._spawn).result()
 
     def _spawn(self) -> None:
+=======
+        """Start it, or start it again.
+
+        Raises:
+            ServerError: there is no such program, or it cannot be run.
+        """
+>>>>>>> contract
         with self.log.open("ab") as output:
-            self._process = subprocess.Popen(
-                self.command,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                env=self._environment,
-                start_new_session=True,
-                preexec_fn=_die_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509 - one system call
-            )
+            try:
+                self._process = subprocess.Popen(
+                    self.command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    env=self._environment,
+                    start_new_session=True,
+                    preexec_fn=_die_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509 - one system call
+                )
+            except OSError as error:
+                raise ServerError(f"{self.command[0]} cannot be run: {error.strerror}") from None
 
     @property
     def pid(self) -> int:
@@ -82,6 +93,15 @@ class Server:
         """Exit code, or None while it runs."""
         return None if self._process is None else self._process.poll()
 
+    def check(self) -> None:
+        """See that it has not ended.
+
+        Raises:
+            ServerError: it has; with the end of its log.
+        """
+        if self.returncode is not None:
+            raise ServerError(f"{self.command[0]} ended with {self.returncode}:\n{self.tail()}")
+
     def wait_until(self, ready: Callable[[], bool], timeout: float) -> None:
         """Wait until it is ready.
 
@@ -90,8 +110,7 @@ class Server:
         """
         end = time.monotonic() + timeout
         while not ready():
-            if self.returncode is not None:
-                raise ServerError(f"{self.command[0]} ended with {self.returncode}:\n{self.tail()}")
+            self.check()
             if time.monotonic() > end:
                 raise ServerError(f"{self.command[0]} was not ready within {timeout:.0f} s:\n{self.tail()}")
             time.sleep(0.03)

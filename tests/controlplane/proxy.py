@@ -133,10 +133,10 @@ class Proxy:
         try:
             if fault is not None and not fault.after:
                 await self._fail(request, fault)
-            self._refuse_old(request)
-            if request.query.get("watch"):
+            response: web.StreamResponse | None = self._too_old(request)
+            if response is None and request.query.get("watch"):
                 response = await self._watch(request, body, hold=fault is not None and fault.after)
-            else:
+            elif response is None:
                 response = await self._apart(self._call(request, body))
             if fault is not None and fault.after:
                 await self._fail(request, fault)
@@ -167,10 +167,14 @@ class Proxy:
             transport=request.transport,
         )
 
-    def _refuse_old(self, request: web.BaseRequest) -> None:
+    def _too_old(self, request: web.BaseRequest) -> web.Response | None:
+        """What a watch from before a compaction is told: an event that says so, and the end."""
         version = request.query.get("resourceVersion", "")
-        if request.query.get("watch") and version.isdecimal() and 0 < int(version) < self.oldest:
-            raise expired(f"too old resource version: {version} ({self.oldest})")
+        if not (request.query.get("watch") and version.isdecimal() and 0 < int(version) < self.oldest):
+            return None
+        error = expired(f"too old resource version: {version} ({self.oldest})")
+        line = msgspec.json.encode({"type": "ERROR", "object": error.body}) + b"\n"
+        return web.Response(body=line, content_type="application/json")
 
     @contextlib.asynccontextmanager
     async def _passed_on(self, request: web.BaseRequest, body: bytes) -> AsyncIterator[aiohttp.ClientResponse]:

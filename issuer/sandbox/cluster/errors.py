@@ -144,6 +144,34 @@ def conflict(kind: Kind, name: str, why: str = "") -> StatusError:
     return StatusError(409, "Conflict", message, details=details(kind, name))
 
 
+def precondition_failed(kind: Kind, name: str, what: str, wanted: Any, found: Any) -> StatusError:
+    """The object is not the one that is to be deleted (apiserver: `pkg/registry/rest/delete.go`).
+
+    Args:
+        kind: of the object; here the server names the kind and not the resource.
+        name: of the object.
+        what: `uid` or `resourceVersion`.
+        wanted: what the call demands.
+        found: what the object has.
+    """
+    words, why = {
+        "uid": ("UID", "The object might have been deleted and then recreated"),
+        "resourceVersion": ("ResourceVersion", "The object might have been modified"),
+    }[what]
+    qualified = f"{kind.kind}.{kind.group}" if kind.group else kind.kind
+    message = f"the {words} in the precondition ({wanted}) does not match the {words} in record ({found}). {why}"
+    about = {**details(kind, name), "kind": kind.kind}
+    return StatusError(
+        409, "Conflict", f'Operation cannot be fulfilled on {qualified} "{name}": {message}', details=about
+    )
+
+
+def deleted(kind: Kind, metadata: dict[str, Any]) -> dict[str, Any]:
+    """The success of a deletion, which names what is gone (apiserver: `pkg/registry/generic/registry/store.go`)."""
+    about = {**details(kind, metadata["name"]), "uid": metadata["uid"]}
+    return {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": about}
+
+
 def expired(message: str) -> StatusError:
     """A resourceVersion or continue token is too old."""
     return StatusError(410, "Expired", message)

@@ -6,14 +6,29 @@ After apiserver: `pkg/endpoints/handlers/create.go` (`fieldValidation`) and apim
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from issuer.sandbox.cluster.errors import StatusError, UndecodableError, bad_request
+from issuer.sandbox.cluster.errors import StatusError, UndecodableError
+from issuer.sandbox.cluster.invalid import refusal_of_options, unsupported
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from issuer.sandbox.cluster.kinds import Kind, Manifest
+
+WISHES: Final = ("", "Ignore", "Strict", "Warn")
+_OPTIONS: Final = {"POST": "CreateOptions", "PUT": "UpdateOptions", "PATCH": "PatchOptions"}
+
+
+def check_option(method: str, query: Mapping[str, str]) -> None:
+    """Refuse a wish that the server does not know.
+
+    Raises:
+        StatusError: 422.
+    """
+    wanted = query.get("fieldValidation", "")
+    if method in _OPTIONS and wanted not in WISHES:
+        raise refusal_of_options(_OPTIONS[method], [unsupported("fieldValidation", wanted, WISHES)])
 
 
 def check_fields(kind: Kind, obj: Manifest, query: Mapping[str, str], old: Manifest | None = None) -> list[str]:
@@ -23,8 +38,6 @@ def check_fields(kind: Kind, obj: Manifest, query: Mapping[str, str], old: Manif
         StatusError: 400, there are unknown fields and the caller wants none (`Strict`).
     """
     wanted = query.get("fieldValidation") or "Warn"
-    if wanted not in ("Ignore", "Warn", "Strict"):
-        raise bad_request(f'invalid value for "fieldValidation": "{wanted}"')
     if wanted == "Ignore":
         return []
     unknown = [f'unknown field "{path}"' for path in sorted(kind.shape.unknown_fields(obj, old))]

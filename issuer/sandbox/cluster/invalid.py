@@ -102,6 +102,11 @@ def refusal_of_resource(kind: Kind, name: str, causes: Sequence[Cause]) -> Statu
     return _refusal(kind.stored.group, kind.plural, name, causes)
 
 
+def refusal_of_options(kind: str, causes: Sequence[Cause]) -> StatusError:
+    """The 422 for the query of a call; `kind` as `CreateOptions`."""
+    return _refusal("meta.k8s.io", kind, "", causes)
+
+
 def refusal_of_patch(patched: Any, problem: str) -> StatusError:
     """The 422 for a patch whose result does not decode (apiserver: `pkg/endpoints/handlers/patch.go`)."""
     text = json.dumps(patched, ensure_ascii=False, sort_keys=True, separators=(",", ":"))

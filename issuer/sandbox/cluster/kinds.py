@@ -11,6 +11,8 @@ from issuer.sandbox.cluster.schemas import Shape
 Manifest = dict[str, Any]
 
 CRD_GROUP: Final = "apiextensions.k8s.io"
+AGE: Final[Manifest] = {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"}
+"""The column that most kinds have at the end."""
 BUILT_IN_GROUPS: Final = frozenset({"", "events.k8s.io", "coordination.k8s.io", CRD_GROUP})
 
 
@@ -47,6 +49,11 @@ class Kind:
     def built_in(self) -> bool:
         """Whether a real server has it without a CRD."""
         return self.group in BUILT_IN_GROUPS
+
+    @property
+    def counted(self) -> bool:
+        """Whether its objects have a generation: custom resources, and CRDs themselves."""
+        return self.group not in BUILT_IN_GROUPS or self.group == CRD_GROUP
 
     @property
     def api_version(self) -> str:
@@ -105,7 +112,7 @@ def _cert_manager(
         short_names=short,
         categories=("cert-manager",),
         has_status=True,
-        columns=columns,
+        columns=(*columns, AGE),
         fields=frozenset({"spec.issuerRef.group", "spec.issuerRef.kind", "spec.issuerRef.name"}),
         schema=schema or {},
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from issuer.sandbox.cluster.errors import StatusError
+from issuer.sandbox.cluster.errors import StatusError, bad_request
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,6 +37,46 @@ def check(query: Mapping[str, str]) -> None:
     raise StatusError(422, "Invalid", f'ListOptions.meta.k8s.io "" is invalid: {text}')
 
 
+def number(query: Mapping[str, str], name: str) -> int:
+    """A parameter that is a number; 0 if it is not given.
+
+    Raises:
+        StatusError: 400, it is none.
+    """
+    text = query.get(name) or "0"
+    if not text.isdecimal():
+        raise bad_request(f'strconv.ParseInt: parsing "{text}": invalid syntax')
+    return int(text)
+
+
+def exact_version(query: Mapping[str, str]) -> int:
+    """The revision of which a list has to be; 0: of now.
+
+    Raises:
+        StatusError: 400, the version is no number.
+    """
+    version = query.get("resourceVersion") or "0"
+    if not version.isdecimal():
+        raise bad_request(f"invalid resource version: {_no_version(version)}")
+    return int(version) if query.get("resourceVersionMatch") == "Exact" else 0
+
+
+def watched_version(query: Mapping[str, str]) -> str:
+    """The revision since which a watch is; empty: not given.
+
+    Raises:
+        StatusError: 500, it is no number; the real server knows no better code.
+    """
+    version = query.get("resourceVersion", "")
+    if version and not version.isdecimal():
+        raise StatusError(500, "", _no_version(version))
+    return version
+
+
+def _no_version(text: str) -> str:
+    return f'resourceVersion: Invalid value: "{text}": strconv.ParseUint: parsing "{text}": invalid syntax'
+
+
 def _of_watch(query: Mapping[str, str]) -> list[tuple[str, str]]:
     match, field = query.get("resourceVersionMatch", ""), "resourceVersionMatch"
     problems: list[tuple[str, str]] = []
@@ -60,6 +100,8 @@ def _of_list(query: Mapping[str, str]) -> list[tuple[str, str]]:
     if match not in ("", "Exact", NOT_OLDER):
         supported = f'"Exact", "{NOT_OLDER}", ""'
         problems.append((field, f'Unsupported value: "{match}": supported values: {supported}'))
+    if match == "Exact" and query.get("resourceVersion") == "0":
+        problems.append((field, 'Forbidden: resourceVersionMatch "exact" is forbidden for resourceVersion "0"'))
     if "sendInitialEvents" in query:
         problems.append(("sendInitialEvents", "Forbidden: sendInitialEvents is forbidden for list"))
     return problems

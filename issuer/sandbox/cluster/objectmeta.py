@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-from issuer.sandbox.cluster.invalid import invalid, required, too_long
+from issuer.sandbox.cluster.invalid import forbidden, invalid, required, too_long
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,6 +44,21 @@ def check(kind: str, metadata: Manifest) -> Iterator[Cause]:
     for finalizer in metadata.get("finalizers") or ():
         for problem in qualified_name(finalizer):
             yield invalid("metadata.finalizers", finalizer, problem)
+
+
+def check_change(metadata: Manifest, old: Manifest) -> Iterator[Cause]:
+    """What is wrong with a change of metadata: what is being deleted takes no more finalizers."""
+    if not old.get("deletionTimestamp"):
+        return
+    added = [one for one in metadata.get("finalizers") or () if one not in (old.get("finalizers") or ())]
+    if added:
+        told = ", ".join(f'"{one}"' for one in added)
+        yield forbidden(
+            "metadata.finalizers",
+            "no new finalizers can be added if the object is being deleted, found new finalizers []string{"
+            + told
+            + "}",
+        )
 
 
 def _pairs(labels: dict[str, str], annotations: dict[str, str]) -> Iterator[Cause]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from issuer.sandbox.cluster.errors import ExpiredPageError, StatusError, bad_request
+from issuer.sandbox.cluster.errors import ExpiredPageError, StatusError, bad_request, expired
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -60,7 +60,14 @@ class Page:
 
 
 def page(
-    store: Store, target: Target, test: Callable[[Manifest], bool], *, limit: int, token: str, selected: bool
+    store: Store,
+    target: Target,
+    test: Callable[[Manifest], bool],
+    *,
+    limit: int,
+    token: str,
+    selected: bool,
+    version: int = 0,
 ) -> Page:
     """The page that a token names, or the first.
 
@@ -71,14 +78,17 @@ def page(
         limit: objects on a page; 0: all.
         token: `continue` of the page before.
         selected: whether `test` leaves any out.
+        version: revision of which the list has to be, where no token says so; 0: of now.
 
     Raises:
         StatusError: the token is none (400), or too old (410).
     """
-    revision, start = _read(token) if token else (store.revision, "")
+    revision, start = _read(token) if token else (version or store.revision, "")
     try:
         listed = store.list(target.kind, target.namespace, max(revision, 0))
     except StatusError:
+        if not token:
+            raise expired("The resourceVersion for the provided list is too old.") from None
         raise ExpiredPageError(_token(NOW, start)) from None
     revision = store.revision if revision == NOW else revision
     found = [one for one in listed if (not start or _place(target, one) >= start) and test(one.obj)]

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
 Test = "Callable[[Manifest], bool]"
 
 _SET: Final = re.compile(r"\s*([^\s!=,()]+)\s+(in|notin)\s*\(([^)]*)\)\s*")
+_LABEL: Final = re.compile(
+    r"!?\s*[A-Za-z0-9]([-A-Za-z0-9_./]*[A-Za-z0-9])?"
+    r"|[A-Za-z0-9]([-A-Za-z0-9_./]*[A-Za-z0-9])?\s*((==|=|!=)\s*[-A-Za-z0-9_.]*|\s(in|notin)\s*\([-A-Za-z0-9_., ]*\))"
+)
 _PATH_STEP: Final = re.compile(r'\.([A-Za-z0-9_\-]+)|\[\?\(@\.([A-Za-z]+)==["\']([^"\']*)["\']\)\]|\[(\d+)\]')
 
 
@@ -55,6 +59,8 @@ def json_path(obj: Any, path: str) -> Any:
 def _labels(text: str) -> list[Callable[[Manifest], bool]]:
     tests: list[Callable[[Manifest], bool]] = []
     for part in filter(None, map(str.strip, re.split(r",(?![^(]*\))", text))):
+        if not _LABEL.fullmatch(part):
+            raise bad_request(f"unable to parse requirement: {part}")
         if found := _SET.fullmatch(part):
             tests.append(_in(found[1], {value.strip() for value in found[3].split(",")}, wanted=found[2] == "in"))
         elif "!=" in part:

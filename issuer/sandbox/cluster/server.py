@@ -34,7 +34,7 @@ from issuer.sandbox.cluster import (
 from issuer.sandbox.cluster.dryrun import DryRun
 from issuer.sandbox.cluster.errors import PageNotFoundError, StatusError, UndecodableError
 from issuer.sandbox.cluster.faults import inflict
-from issuer.sandbox.cluster.fieldvalidation import check_fields, warned, warnings
+from issuer.sandbox.cluster.fieldvalidation import check_fields, check_option, warned, warnings
 from issuer.sandbox.cluster.invalid import refusal_of_patch
 from issuer.sandbox.cluster.kinds import NAMESPACES, NEW_EVENTS
 from issuer.sandbox.cluster.selectors import selector
@@ -142,6 +142,7 @@ class Server:
             return _json(access.answer(path, _decoded(protobuf.as_json(request.content_type, body))), 201)
         target = self._kinds.target(path)
         body = protobuf.as_json(request.content_type, body)
+        check_option(request.method, query)
         is_dry = dryrun.is_asked(query.getall("dryRun", []), request.method, body)
         store = DryRun(self._store) if is_dry else self._store
         match request.method:
@@ -234,12 +235,15 @@ class Server:
             gone = store.delete(target.kind, target.key, options.get("preconditions"))
             if target.kind is NAMESPACES:
                 self._empty(store, target.name)
+            elif not gone.obj["metadata"].get("deletionTimestamp"):
+                return _json(errors.deleted(target.kind, gone.obj["metadata"]))
             return self._one(request, target, gone)
         test = selector(target.kind, request.query.get("labelSelector", ""), request.query.get("fieldSelector", ""))
-        for stored in [one for one in store.list(target.kind, target.namespace) if test(one.obj)]:
+        wanted = [one for one in store.list(target.kind, target.namespace) if test(one.obj)]
+        for stored in wanted:
             metadata = stored.obj["metadata"]
             store.delete(target.kind, (metadata.get("namespace", ""), metadata["name"]))
-        return _json({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"})
+        return _listed(target.kind, {"resourceVersion": str(self._store.revision)}, wanted)
 
     def _empty(self, store: Store, namespace: str) -> None:
         """What was in a namespace goes with it."""
@@ -256,21 +260,19 @@ class Server:
             self._store,
             target,
             selector(target.kind, labels, fields),
-            limit=int(query.get("limit") or 0),
+            limit=listoptions.number(query, "limit"),
             token=query.get("continue", ""),
             selected=bool(labels or fields),
+            version=listoptions.exact_version(query),
         )
         if tables.wanted(request.headers.get("Accept", "")):
             return _json(tables.table(target.kind, [one.obj for one in page.items], str(page.revision)))
-        head = msgspec.json.encode(
-            {"kind": f"{target.kind.kind}List", "apiVersion": target.kind.api_version, "metadata": page.metadata}
-        )
-        items = b",".join(_shown(target.kind, one) for one in page.items)
-        return web.Response(body=head[:-1] + b',"items":[' + items + b"]}", content_type="application/json")
+        return _listed(target.kind, page.metadata, page.items)
 
     async def _watch(self, request: web.BaseRequest, target: Target) -> web.StreamResponse:
         query = request.query
         test = selector(target.kind, query.get("labelSelector", ""), query.get("fieldSelector", ""))
+        since = listoptions.watched_version(query)
         watch = Watch(
             self._store,
             target,
@@ -278,11 +280,11 @@ class Server:
             table=tables.wanted(request.headers.get("Accept", "")),
             bookmarks=listoptions.is_true(query, "allowWatchBookmarks"),
             initial=listoptions.is_true(query, "sendInitialEvents") if "sendInitialEvents" in query else None,
-            timeout=float(query.get("timeoutSeconds") or 3600),
+            timeout=listoptions.number(query, "timeoutSeconds") or 3600,
         )
         self._watches.add(watch)
         try:
-            return await watch.serve(request, query.get("resourceVersion", ""))
+            return await watch.serve(request, since)
         finally:
             self._watches.discard(watch)
 
@@ -306,6 +308,12 @@ class Server:
     def _check_namespace(self, target: Target) -> None:
         if target.kind.namespaced:
             self._store.get(NAMESPACES, ("", target.namespace))
+
+
+def _listed(kind: Kind, metadata: Manifest, items: Sequence[Stored]) -> web.Response:
+    head = msgspec.json.encode({"kind": f"{kind.kind}List", "apiVersion": kind.api_version, "metadata": metadata})
+    shown = b",".join(_shown(kind, one) for one in items)
+    return web.Response(body=head[:-1] + b',"items":[' + shown + b"]}", content_type="application/json")
 
 
 def _shown(kind: Kind, stored: Stored) -> bytes:

@@ -70,6 +70,7 @@ class Store:
         self._feeds: set[Feed] = set()
         self.feed_limit = LIMIT
         self._closing: set[tuple[str, str]] = set()
+        self._reshaped: dict[tuple[str, str], int] = {}
         self._names = itertools.count(1)
         self.revision = 1
         self.compacted = 0
@@ -124,9 +125,11 @@ class Store:
             "name": name,
             "uid": str(uuid.uuid4()),
             "creationTimestamp": self._now().strftime("%Y-%m-%dT%H:%M:%SZ"),
-            "generation": 1,
         }
-        metadata.pop("deletionTimestamp", None)
+        for field in ("deletionTimestamp", "deletionGracePeriodSeconds", "generation"):
+            metadata.pop(field, None)
+        if kind.counted:
+            metadata["generation"] = 1
         if kind.namespaced:
             metadata["namespace"] = namespace
         new = {**obj, "apiVersion": kind.stored.api_version, "kind": kind.kind, "metadata": metadata}
@@ -158,17 +161,17 @@ class Store:
             uid = (obj.get("metadata") or {}).get("uid")
             if uid and uid != kept["uid"]:
                 raise errors.conflict(kind, key[1], f"Precondition failed: UID in precondition: {uid}, {kept['uid']}")
-            metadata = {**(obj.get("metadata") or {}), **fixed, "generation": kept["generation"]}
-            if "deletionTimestamp" in kept:
-                metadata["deletionTimestamp"] = kept["deletionTimestamp"]
-            else:
-                metadata.pop("deletionTimestamp", None)
+            metadata = {**(obj.get("metadata") or {}), **fixed}
+            for field in ("deletionTimestamp", "deletionGracePeriodSeconds", "generation"):
+                metadata.pop(field, None)
+                if field in kept:
+                    metadata[field] = kept[field]
             new = {**obj, "apiVersion": kind.stored.api_version, "kind": kind.kind, "metadata": metadata}
             if kind.has_status:
                 new.pop("status", None)
                 if "status" in old.obj:
                     new["status"] = old.obj["status"]
-            if _content(new) != _content(old.obj):
+            if kind.counted and _content(kind, new) != _content(kind, old.obj):
                 metadata["generation"] = kept["generation"] + 1
         new["metadata"] = {**new["metadata"], "resourceVersion": kept["resourceVersion"]}
         validation.check(kind, new, old.obj, status=status)
@@ -187,19 +190,18 @@ class Store:
         old = self.get(kind, key)
         metadata = old.obj["metadata"]
         for name, wanted in (preconditions or {}).items():
-            if metadata.get(name) != wanted:
-                raise errors.conflict(
-                    kind, key[1], f"Precondition failed: {name} in precondition: {wanted}, {metadata.get(name)}"
-                )
+            if name in ("uid", "resourceVersion") and metadata.get(name) != wanted:
+                raise errors.precondition_failed(kind, key[1], name, wanted, metadata.get(name))
         stamp = self._now().strftime("%Y-%m-%dT%H:%M:%SZ")
         if kind is CRDS and "deletionTimestamp" not in metadata:
             return self._put(kind, key, leave(old.obj, stamp), old, "MODIFIED")
         if metadata.get("deletionTimestamp"):
             return old
         if metadata.get("finalizers"):
-            return self._put(
-                kind, key, {**old.obj, "metadata": {**metadata, "deletionTimestamp": stamp}}, old, "MODIFIED"
-            )
+            marked = {**metadata, "deletionTimestamp": stamp, "deletionGracePeriodSeconds": 0}
+            if "generation" in metadata:
+                marked["generation"] = metadata["generation"] + 1
+            return self._put(kind, key, {**old.obj, "metadata": marked}, old, "MODIFIED")
         return self._remove(kind, key, old)
 
     def close(self, resource: tuple[str, str]) -> None:
@@ -210,16 +212,16 @@ class Store:
         """Forget a resource whose CRD is gone; its watches end."""
         self._tables.pop(resource, None)
         self._closing.discard(resource)
-        for feed in self._feeds:
-            if feed.resource == resource:
-                feed.close()
+        self._end_watches(resource)
 
     def reshape(self, kind: Kind) -> None:
         """Show all objects of a resource by another schema: with its defaults, and without what it does not know.
 
-        Nothing is written, and no watch hears of it; a watch from an old revision sees the new form. A real server does
-        the same whenever it decodes what etcd holds.
+        Nothing is written; a real server does the same whenever it decodes what etcd holds. It serves the resource
+        from a new cache then, so watches end, and one from before is told that it is too old.
         """
+        self._reshaped[kind.id] = self.revision
+        self._end_watches(kind.id)
         shown: dict[int, Stored] = {}
 
         def now(stored: Stored) -> Stored:
@@ -236,15 +238,15 @@ class Store:
                 self._history[number] = dataclasses.replace(event, new=now(event.new), old=old)
 
     def since(self, resource: tuple[str, str], revision: int) -> Sequence[Happening]:
-        """What has happened to a resource after a revision.
+        """What has happened to a resource after a revision, for a watch.
 
         Raises:
             StatusError: the history does not go back that far.
         """
-        if revision < self.compacted:
-            raise errors.expired(f"too old resource version: {revision} ({self.compacted})")
-        recent = itertools.takewhile(lambda event: event.revision > revision, reversed(self._history))
-        return [event for event in recent if event.resource == resource][::-1]
+        oldest = max(self.compacted, self._reshaped.get(resource, 0))
+        if revision < oldest:
+            raise errors.expired(f"too old resource version: {revision} ({oldest})")
+        return self._after(resource, revision)
 
     def compact(self) -> None:
         """Forget the history, as etcd does every five minutes."""
@@ -261,10 +263,21 @@ class Store:
         """No more changes."""
         self._feeds.discard(feed)
 
+    def _end_watches(self, resource: tuple[str, str]) -> None:
+        for feed in self._feeds:
+            if feed.resource == resource:
+                feed.close()
+
+    def _after(self, resource: tuple[str, str], revision: int) -> Sequence[Happening]:
+        recent = itertools.takewhile(lambda event: event.revision > revision, reversed(self._history))
+        return [event for event in recent if event.resource == resource][::-1]
+
     def _at(self, resource: tuple[str, str], revision: int) -> dict[Key, Stored]:
         """The objects of a resource as they were: those of now, with what happened since undone."""
+        if revision < self.compacted:
+            raise errors.expired(f"too old resource version: {revision} ({self.compacted})")
         table = dict(self._tables.get(resource, {}))
-        for event in reversed(self.since(resource, revision)):
+        for event in reversed(self._after(resource, revision)):
             if event.old is None:
                 table.pop(event.key, None)
             else:
@@ -300,6 +313,7 @@ class Store:
             hook(event)
 
 
-def _content(obj: Manifest) -> dict[str, Any]:
-    """What counts for `generation`: all but metadata and status."""
-    return {name: value for name, value in obj.items() if name not in ("metadata", "status")}
+def _content(kind: Kind, obj: Manifest) -> dict[str, Any]:
+    """What counts for `generation`: all but metadata, and but the status where that is written apart."""
+    passed_over = ("metadata", "status") if kind.has_status else ("metadata",)
+    return {name: value for name, value in obj.items() if name not in passed_over}

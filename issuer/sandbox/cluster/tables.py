@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from issuer.sandbox.cluster import eventrows
-from issuer.sandbox.cluster.kinds import EVENTS
+from issuer.sandbox.cluster.kinds import AGE, EVENTS
 from issuer.sandbox.cluster.selectors import json_path
 
 if TYPE_CHECKING:
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from issuer.sandbox.cluster.kinds import Kind, Manifest
 
 _NAME: Final = {"name": "Name", "type": "string", "format": "name"}
-_AGE: Final = {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"}
 
 
 def wanted(accept: str) -> bool:
@@ -42,10 +41,8 @@ def table(kind: Kind, objects: Sequence[Manifest], revision: str, *, with_column
 
 
 def _columns(kind: Kind) -> list[Manifest]:
-    columns = [*kind.columns]
-    if not any(column["name"] == "Age" for column in columns):
-        columns.append(_AGE)
-    return columns
+    """Those of its own; a CRD that names some gets no other (apiextensions: `pkg/registry/customresource`)."""
+    return [*kind.columns] if kind.columns and not kind.built_in else [*kind.columns, AGE]
 
 
 def _definition(column: Manifest) -> Manifest:

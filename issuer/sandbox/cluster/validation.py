@@ -62,6 +62,7 @@ def check(kind: Kind, obj: Manifest, old: Manifest | None, *, status: bool = Fal
     found = [] if kind.typed else kind.shape.causes(obj, old, status=status)
     if not status:
         found = [*objectmeta.check(kind.kind, obj["metadata"]), *found, *_of_kind(kind, obj, old)]
+        found += objectmeta.check_change(obj["metadata"], old["metadata"]) if old else ()
     if found:
         raise refusal(kind, obj["metadata"].get("name", ""), found)
 

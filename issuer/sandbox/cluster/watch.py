@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 from aiohttp import web
 
 from issuer.sandbox.cluster import newevents, tables
+from issuer.sandbox.cluster.errors import StatusError
 from issuer.sandbox.cluster.kinds import NEW_EVENTS
 
 if TYPE_CHECKING:
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 
 BOOKMARK_EVERY: Final = 5.0
 """Seconds; a real API server takes about a minute."""
+BOOKMARK_BEFORE_END: Final = 2.0
+"""Seconds (apiserver: `pkg/storage/cacher/cache_watcher.go`, nextBookmarkTime)."""
 INITIAL_EVENTS_END: Final = "k8s.io/initial-events-end"
 """The annotation of the bookmark after the objects that were there, in a watch with `sendInitialEvents`."""
 
@@ -56,11 +60,15 @@ class Watch:
     async def serve(self, request: web.BaseRequest, since: str) -> web.StreamResponse:
         """Send what happens until the time is up, the client is gone, or the watch is cut.
 
-        Raises:
-            StatusError: the history does not go back to `since`.
+        A history that does not go back to `since` is told in an event, after which nothing comes, and not by the code
+        of the answer (apiserver: `pkg/storage/cacher/cacher.go`, Watch).
         """
         try:
-            lines = self._beginning(since)
+            try:
+                lines = self._beginning(since)
+            except StatusError as error:
+                lines = [b'{"type":"ERROR","object":' + msgspec.json.encode(error.body) + b"}\n"]
+                self._feed.close()
             response = web.StreamResponse(headers={"Content-Type": "application/json"})
             response.enable_chunked_encoding()
             await response.prepare(request)
@@ -74,13 +82,16 @@ class Watch:
             self._store.unsubscribe(self._feed)
 
     async def _send(self, response: web.StreamResponse, lines: list[bytes]) -> None:
-        """Send until nothing comes any more."""
+        """Send until nothing comes any more; a bookmark now and then, and one shortly before the time is up."""
+        loop = asyncio.get_running_loop()
+        last = loop.time() + self._timeout - BOOKMARK_BEFORE_END
         while True:
             if lines:
                 await response.write(b"".join(lines))
             if self._feed.closed and not self._feed.waiting:
                 return
-            events = await self._feed.take(BOOKMARK_EVERY)
+            left = last - loop.time()
+            events = await self._feed.take(min(BOOKMARK_EVERY, left) if left > 0 else BOOKMARK_EVERY)
             lines = [line for event in events for line in self._lines(event)]
             if not events and self._bookmarks and not self._feed.closed:
                 lines = [self._bookmark()]
@@ -103,7 +114,7 @@ class Watch:
         before = event.old is not None and self._test(event.old.obj)
         if now:
             return [self._line("MODIFIED" if before else "ADDED", event.new)]
-        return [self._line("DELETED", event.new)] if before else []
+        return [self._line("DELETED", _left(event))] if before else []
 
     @property
     def _resource(self) -> tuple[str, str]:
@@ -136,3 +147,12 @@ class Watch:
             "metadata": metadata,
         }
         return msgspec.json.encode({"type": "BOOKMARK", "object": obj}) + b"\n"
+
+
+def _left(event: Happening) -> Stored:
+    """What is shown of an object that is selected no longer: as it was, at the version of the change that did it."""
+    if event.type == "DELETED" or event.old is None:
+        return event.new
+    old, version = event.old, event.new.obj["metadata"]["resourceVersion"]
+    obj = {**old.obj, "metadata": {**old.obj["metadata"], "resourceVersion": version}}
+    return dataclasses.replace(old, obj=obj, encoded=msgspec.json.encode(obj), revision=event.revision)

@@ -154,8 +154,8 @@ async def test_a_watch_from_before_a_compaction_is_expired() -> None:
         await call(session, "POST", REQUESTS, request())
         cluster.compact()
         since = listed["metadata"]["resourceVersion"]
-        code, status = await call(session, "GET", f"{REQUESTS}?watch=true&resourceVersion={since}")
-        assert (code, status["reason"]) == (410, "Expired")
+        (event,) = await watched(session, f"resourceVersion={since}", 1)
+        assert (event["type"], event["object"]["code"], event["object"]["reason"]) == ("ERROR", 410, "Expired")
 
 
 async def test_a_finalizer_holds_a_deletion_up() -> None:

@@ -97,6 +97,7 @@ async def test_a_new_default_shows_on_objects_that_were_stored_before_it() -> No
     async with api() as (cluster, session):
         await cluster.apply(boxes(SIZE))
         _, before = await call(session, "GET", BOXES)
+        since_then = f"resourceVersion={before['metadata']['resourceVersion']}"
         _, made = await call(session, "POST", BOXES, box())
         await cluster.apply(boxes(COLOUR))
         _, got = await call(session, "GET", f"{BOXES}/b")
@@ -104,9 +105,10 @@ async def test_a_new_default_shows_on_objects_that_were_stored_before_it() -> No
         assert got["metadata"] == made["metadata"], "nothing was written"
         _, listed = await call(session, "GET", BOXES)
         assert listed["items"][0]["spec"]["colour"] == "red"
-        url = f"{BOXES}?watch=true&timeoutSeconds=5&resourceVersion={before['metadata']['resourceVersion']}"
-        async with session.get(url) as response:
+        async with session.get(f"{BOXES}?watch=true&timeoutSeconds=5") as response:
             assert json.loads(await response.content.readline())["object"]["spec"]["colour"] == "red"
+        async with session.get(f"{BOXES}?watch=true&timeoutSeconds=5&{since_then}") as response:
+            assert json.loads(await response.content.readline())["object"]["code"] == 410
 
 
 async def test_a_field_that_the_schema_has_lost_is_not_shown_and_comes_back_with_it() -> None:
