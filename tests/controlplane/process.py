@@ -51,18 +51,14 @@ class Server:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-<<<<<<< HEAD
-        """Start it, or start it again."""
-        _SPAWNER.submit(self._spawn).result()
-
-    def _spawn(self) -> None:
-=======
         """Start it, or start it again.
 
         Raises:
             ServerError: there is no such program, or it cannot be run.
         """
->>>>>>> contract
+        _SPAWNER.submit(self._spawn).result()
+
+    def _spawn(self) -> None:
         with self.log.open("ab") as output:
             try:
                 self._process = subprocess.Popen(
