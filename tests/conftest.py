@@ -7,18 +7,17 @@ nobody closes; the warning about it then fails whatever test is running. With th
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+
+import pytest
 
 from tests.controlplane.fixtures import control_plane, summary
-
-if TYPE_CHECKING:
-    import pytest
 
 __all__ = ["control_plane"]
 
 asyncio.set_event_loop(None)
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """Say at the end whether the tests on a real control plane ran."""
     terminalreporter.write_sep("=", "control plane")
