@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
+from issuer.api.meta import format_time
 from issuer.controllers.program import Options
 from issuer.controllers.requests import Pace
 from issuer.pki.csr import parse_pem
@@ -13,6 +14,7 @@ from issuer.sandbox.cluster import StatusError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import datetime
 
     from issuer.api.request import CertificateRequest
     from issuer.cli.stage import Stage
@@ -48,6 +50,18 @@ async def add_issuer(stage: Stage, name: str = "web", *, backup: bool = False, *
     """An issuer with the mock CDN as its authority, and one that signs in process behind it if `backup`."""
     authorities = [stage.edge(**QUICK), *([stage.backup()] if backup else [])]
     await stage.apply(objects.issuer(name, authorities, namespace=stage.namespace, **spec))
+
+
+async def approve(stage: Stage, name: str, when: datetime) -> None:
+    """Approve a request as if an approver had done so at that time, to the second."""
+    approved = {
+        "type": "Approved",
+        "status": "True",
+        "reason": "Test",
+        "message": "approved by the test",
+        "lastTransitionTime": format_time(when),
+    }
+    await stage.cluster.set_status("certificaterequests", stage.namespace, name, {"conditions": [approved]})
 
 
 def key_of(csr: bytes) -> bytes:

@@ -8,26 +8,12 @@ from typing import TYPE_CHECKING
 
 from issuer.controllers.decision import DEFAULT_DEADLINE
 from tests.component.harness import ended
-from tests.component.rig import options, request, until
+from tests.component.rig import approve, options, request, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from issuer.cli.stage import Stage
     from tests.component.harness import NewStage
-
-REQUESTS = "certificaterequests"
-
-
-async def approve(stage: Stage, name: str, when: datetime) -> None:
-    condition = {
-        "type": "Approved",
-        "status": "True",
-        "reason": "Test",
-        "message": "approved by the test",
-        "lastTransitionTime": when.strftime("%Y-%m-%dT%H:%M:%SZ"),
-    }
-    await stage.cluster.set_status(REQUESTS, stage.namespace, name, {"conditions": [condition]})
 
 
 def between(deadline: datetime) -> Callable[[], datetime]:

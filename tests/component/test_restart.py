@@ -20,6 +20,7 @@ from tests.component.rig import (
     POST,
     REVOKE,
     add_issuer,
+    approve,
     holder,
     live,
     options,
@@ -34,18 +35,6 @@ if TYPE_CHECKING:
     from tests.component.harness import NewStage
 
 STATUS = "/certificaterequests/one/status"
-
-
-async def approve(stage: Stage, name: str, ago: timedelta) -> None:
-    """Approve a request as if an approver had done so some time ago."""
-    approved = {
-        "type": "Approved",
-        "status": "True",
-        "reason": "Test",
-        "message": "approved by the test",
-        "lastTransitionTime": (datetime.now(UTC) - ago).strftime("%Y-%m-%dT%H:%M:%SZ"),
-    }
-    await stage.cluster.set_status("certificaterequests", stage.namespace, name, {"conditions": [approved]})
 
 
 async def test_a_certificate_signed_before_the_kill_is_adopted_by_the_next_controller(new_stage: NewStage) -> None:
@@ -131,7 +120,7 @@ async def test_a_request_whose_deadline_passed_while_nobody_ran_gets_one_attempt
         await add_issuer(stage, deadline="60s")
         stage.cdn.faults.set("status", status=503)
         await stage.ask("one", "web")
-        await approve(stage, "one", timedelta(hours=1))
+        await approve(stage, "one", datetime.now(UTC) - timedelta(hours=1))
 
         await stage.start_controller()
         await stage.finished(["one"])
@@ -150,7 +139,7 @@ async def test_a_request_whose_deadline_passed_while_nobody_ran_is_signed_if_the
     async with new_stage(options(), approve=False, controlled=False) as stage:
         await add_issuer(stage, deadline="60s")
         csr = await stage.ask("one", "web")
-        await approve(stage, "one", timedelta(hours=1))
+        await approve(stage, "one", datetime.now(UTC) - timedelta(hours=1))
 
         await stage.start_controller()
         await stage.finished(["one"])
