@@ -45,8 +45,8 @@ def release(request: pytest.FixtureRequest) -> Iterator[tuple[str, Cluster]]:
         request.config.stash[STARTED] = True
         install(plane, request.param)
         cluster = bare(plane)
-        cluster.controller.start()
         try:
+            cluster.controller.start()
             yield request.param, cluster
         finally:
             cluster.controller.stop()
