@@ -60,6 +60,14 @@ class Controller:
         except httpx.HTTPError:
             return False
 
+    def unready(self) -> str:
+        """What its readiness probe complains of; empty if it is ready, or does not answer yet."""
+        try:
+            answer = self._get("/readyz")
+        except httpx.HTTPError:
+            return ""
+        return "" if answer.is_success else answer.text
+
     def metric(self, name: str, **labels: str) -> float:
         """The sum of all samples of that name and with these labels."""
         families = text_string_to_metric_families(self._get("/metrics").raise_for_status().text)
