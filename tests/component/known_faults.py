@@ -93,3 +93,9 @@ async def ended(stage: Stage, name: str, timeout: float = BOUND) -> CertificateR
 def reason(request: CertificateRequest) -> str:
     """Of the Ready condition; empty where there is none."""
     return request.ready.reason if request.ready else ""
+
+
+def ready_issuers(stage: Stage) -> int:
+    """How many issuers show that they are ready."""
+    found = [issuer.get("status", {}).get("conditions", []) for issuer in stage.cluster.list("cdnissuers")]
+    return sum(any(c["type"] == "Ready" and c["status"] == "True" for c in conditions) for conditions in found)

@@ -29,6 +29,7 @@ from tests.component.known_faults import (
     hurried,
     known_fault,
     led,
+    ready_issuers,
     reason,
     say,
 )
@@ -49,12 +50,6 @@ async def add_issuer(stage: Stage, name: str = "web", **settings: object) -> Non
 
 async def add_local_issuer(stage: Stage) -> None:
     await stage.apply(objects.issuer("local", [stage.backup()], namespace=stage.namespace))
-
-
-def ready_issuers(stage: Stage) -> int:
-    """How many issuers show that they are ready."""
-    found = [issuer.get("status", {}).get("conditions", []) for issuer in stage.cluster.list("cdnissuers")]
-    return sum(any(c["type"] == "Ready" and c["status"] == "True" for c in conditions) for conditions in found)
 
 
 def gone(code: int, reason: str, message: str) -> StatusError:
@@ -98,7 +93,7 @@ async def test_a_new_request_has_a_turn_while_old_ones_are_tried_again_and_again
         await add_issuer(stage, **{**ONE_TRY, "timeouts": brief})
         await led(stage)
         down = stage.cdn.faults.set("status", status=503, methods=["POST"], paths=["/certificates"])
-        old = [f"old-{number}" for number in range(12)]
+        old = [f"old-{number}" for number in range(8)]
         for name in old:
             await stage.ask(name, "web")
         for name in old:
