@@ -170,12 +170,16 @@ async def test_a_pending_condition_that_cannot_be_written_repeats_the_write_and_
 @known_fault("M12: an issuer whose status cannot be written wakes its requests twice a second")
 async def test_an_issuer_whose_status_meets_conflicts_does_not_hurry_its_requests(new_stage: NewStage) -> None:
     async with new_stage(hurried(pace=Pace(first=20, largest=20))) as stage:
-        stage.cluster.faults.add(Fault(kind="conflict", method="PATCH", path_contains="/cdnissuers/web/status"))
+        refused = Fault(kind="conflict", method="PATCH", path_contains="/cdnissuers/web/status")
+        stage.cluster.faults.add(refused)
         stage.cdn.faults.set("status", status=503, methods=["POST"], paths=["/certificates"])
         await add_issuer(stage, **ONE_TRY)
         await led(stage)
+        await until(lambda: refused.hits > 0)
+        await asyncio.sleep(0.3)  # an issuer that is new wakes its requests, and rightly so
         await stage.ask("one", "web")
         await heard(stage, "one")
+        await asyncio.sleep(0.3)  # the approval may come during the first turn, and be a reason for another
         before = signatures(stage)
         await asyncio.sleep(1.5)
         assert signatures(stage) == before
