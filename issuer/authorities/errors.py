@@ -121,3 +121,15 @@ class Rejected(AuthorityError):  # noqa: N818
 
 class Unsupported(AuthorityError):  # noqa: N818
     """An authority of this kind can never sign such a request."""
+
+
+class NotSentError(Exception):
+    """This process may call no authority any more, so a call was not sent. It says nothing about the authority.
+
+    Attributes:
+        reason: what said so.
+    """
+
+    def __init__(self, reason: Exception) -> None:
+        super().__init__(str(reason))
+        self.reason = reason

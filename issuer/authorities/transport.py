@@ -13,6 +13,7 @@ import aiohttp
 import httpx
 from httpx_aiohttp import AiohttpTransport
 
+from issuer.authorities.errors import NotSentError
 from issuer.kube.access import environment_proxy
 
 if TYPE_CHECKING:
@@ -26,13 +27,22 @@ class SharedTransport:
     TLS is always verified, against certifi's roots or those that `SSL_CERT_FILE` or `SSL_CERT_DIR` name. Proxies come
     from the usual environment variables; they are read here, because aiohttp would read `.netrc` along with them, in a
     thread at every call, which halves the throughput. Cookies are not kept: different accounts share the pool.
+
+    Args:
+        guard: asked when a call that changes something has its connection, right before its first byte is written; what
+            it raises ends the call unsent, as the reason of a `NotSentError`. Asked any earlier, a process that is
+            stopped while it connects, and goes on long after another one has taken over, would still send.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, guard: Callable[[], None] | None = None) -> None:
         context = httpx.create_ssl_context()
         connector = aiohttp.TCPConnector(ssl=context, limit=0, ttl_dns_cache=30)
         self._session = aiohttp.ClientSession(
-            connector=connector, trust_env=False, cookie_jar=aiohttp.DummyCookieJar(), timeout=aiohttp.ClientTimeout()
+            connector=connector,
+            trust_env=False,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=aiohttp.ClientTimeout(),
+            trace_configs=[] if guard is None else [_asking(guard)],
         )
         self._context = context
         self._transports: dict[str | None, AiohttpTransport] = {}
@@ -50,6 +60,23 @@ class SharedTransport:
             configured = httpx.Proxy(proxy) if proxy else None
             self._transports[proxy] = AiohttpTransport(verify=self._context, client=self._session, proxy=configured)
         return self._transports[proxy]
+
+
+def _asking(guard: Callable[[], None]) -> aiohttp.TraceConfig:
+    async def ask(
+        _session: aiohttp.ClientSession, _context: object, params: aiohttp.TraceRequestHeadersSentParams
+    ) -> None:
+        if params.method == "GET":
+            return
+        try:
+            guard()
+        except Exception as error:
+            raise NotSentError(error) from error
+
+    trace = aiohttp.TraceConfig()
+    # Despite its name it comes before the headers are written (StreamWriter.write_headers).
+    trace.on_request_headers_sent.append(ask)
+    return trace
 
 
 class _Handle(httpx.AsyncBaseTransport):

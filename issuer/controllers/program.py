@@ -99,7 +99,7 @@ class Program:
         self._stopping = False
         self._leading = False
         chance = random.Random()
-        self.transport = SharedTransport()
+        self.transport = SharedTransport(self.may_call)
         self.elector = LeaderElector(
             client,
             options.lease_namespace,

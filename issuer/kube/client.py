@@ -27,6 +27,7 @@ from issuer.kube.resource import LEASES, Resource
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+    from types import SimpleNamespace
 
 T = TypeVar("T")
 
@@ -50,7 +51,8 @@ class KubeClient:
         rate: calls a second on average; None switches the limit off.
         burst: calls that may go out at once before `rate` holds them back.
         in_flight: calls under way at the same time at the most; watches do not count.
-        guard: called before each write that is not a Lease's; what it raises ends the call unsent. May be set later.
+        guard: asked when a write that is not a Lease's has its connection, right before its first byte goes out; what
+            it raises ends the call unsent. May be set later.
         observer: told of each call: verb, resource, HTTP status or the name of the error's class, seconds.
     """
 
@@ -223,18 +225,17 @@ class KubeClient:
         if self._limiter is not None:
             await self._limiter.acquire()
         async with self._places:
-            if method != "GET" and self.guard is not None:
-                self.guard()
             return await self._observed(verb, method, url, resource, body, content_type)
 
     async def _observed(
         self, verb: str, method: str, url: URL, resource: Resource, body: bytes, content_type: str
     ) -> bytes:
+        fenced = method != "GET" and resource != LEASES
         async with self._watched(verb, resource) as note:
             try:
                 async with (
                     asyncio.timeout(self._timeout),
-                    self._open(method, url, body, content_type, patience=self._timeout) as response,
+                    self._open(method, url, body, content_type, patience=self._timeout, fenced=fenced) as response,
                 ):
                     answer = await response.read()
                     status = response.status
@@ -266,16 +267,23 @@ class KubeClient:
 
     @asynccontextmanager
     async def _open(
-        self, method: str, url: URL, body: bytes = b"", content_type: str = "", *, patience: float
+        self,
+        method: str,
+        url: URL,
+        body: bytes = b"",
+        content_type: str = "",
+        *,
+        patience: float,
+        fenced: bool = False,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """An answer whose status says yes; a 401 is tried once more if there is a newer credential by now."""
         token = await self._access.authorization()
-        response = await self._request(method, url, body, content_type, token, patience)
+        response = await self._request(method, url, body, content_type, token, patience, fenced=fenced)
         try:
             if response.status == UNAUTHORIZED and await self._access.renew(token):
                 response.release()
                 token = await self._access.authorization()
-                response = await self._request(method, url, body, content_type, token, patience)
+                response = await self._request(method, url, body, content_type, token, patience, fenced=fenced)
             if not 200 <= response.status < 300:  # noqa: PLR2004 - HTTP's own borders
                 raise error_from(response.status, await _error_body(response, patience), response.headers)
             yield response
@@ -284,7 +292,7 @@ class KubeClient:
             response.release() if response.content.is_eof() else response.close()
 
     async def _request(
-        self, method: str, url: URL, body: bytes, content_type: str, token: str | None, patience: float
+        self, method: str, url: URL, body: bytes, content_type: str, token: str | None, patience: float, *, fenced: bool
     ) -> aiohttp.ClientResponse:
         headers = {"Accept": "application/json"}
         if body:
@@ -301,6 +309,7 @@ class KubeClient:
                     allow_redirects=False,
                     proxy=self._access.proxy,
                     server_hostname=self._access.server_hostname,
+                    trace_request_ctx=fenced,
                 )
         except TimeoutError as error:
             sent = not isinstance(error, aiohttp.ConnectionTimeoutError)
@@ -320,8 +329,19 @@ class KubeClient:
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._timeout / 2),
                 # Proxies are in `access`; aiohttp would read .netrc along with them, in a thread, at every call.
                 trust_env=False,
+                trace_configs=[self._fence()],
             )
         return self._session
+
+    def _fence(self) -> aiohttp.TraceConfig:
+        async def ask(_session: aiohttp.ClientSession, context: SimpleNamespace, _params: object) -> None:
+            if context.trace_request_ctx and self.guard is not None:
+                self.guard()
+
+        trace = aiohttp.TraceConfig()
+        # Despite its name it comes before the headers are written (StreamWriter.write_headers).
+        trace.on_request_headers_sent.append(ask)
+        return trace
 
     def _url(self, path: str, query: Mapping[str, str] | None) -> URL:
         # `encoded`, so that yarl leaves the quoting of names as it is.

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 import structlog
 
 from issuer.api.duration import human
-from issuer.authorities.errors import AuthorityError, Unavailable
+from issuer.authorities.errors import AuthorityError, NotSentError, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -79,6 +79,7 @@ async def guarded(planned: PlannedAuthority, make: Callable[[], Awaitable[T]], u
 
     Raises:
         AuthorityError: whatever goes wrong; `CutOff` if the time is up.
+        Exception: what the guard raises, where it is asked on the wire (`NotSentError`).
     """
     begun = asyncio.get_running_loop().time()
     after = max(0.0, until - begun)
@@ -87,6 +88,8 @@ async def guarded(planned: PlannedAuthority, make: Callable[[], Awaitable[T]], u
             return await make()
     except AuthorityError:
         raise
+    except NotSentError as error:
+        raise error.reason from None
     except TimeoutError:
         message = f"no answer within {human(after)}"
         raise CutOff(planned.name, message, ambiguous=planned.authority.remembers, after=after) from None

@@ -20,13 +20,17 @@ if TYPE_CHECKING:
     from issuer.cli.stage import Stage
     from issuer.sandbox.cdn import IssuedCertificate
 
+IN_FLIGHT: Final = 20
 QUICK: Final = {
     "timeouts": {"connect": "2s", "read": "3s", "attempt": "3s", "turn": "8s"},
     "retry": {"attempts": 2, "minBackoff": "50ms", "maxBackoff": "200ms"},
     "circuitBreaker": {"consecutiveFailures": 20, "openFor": "500ms", "maxOpenFor": "1s"},
-    "limits": {"requestsPerSecond": 200, "burst": 100, "inFlight": 20},
+    "limits": {"requestsPerSecond": 200, "burst": 100, "inFlight": IN_FLIGHT},
 }
 """Settings of an authority whose failures take tenths of seconds."""
+PATIENT: Final = {**QUICK, "timeouts": {"connect": "30s", "read": "60s", "attempt": "60s", "turn": "2m"}}
+"""The same for a test in which no call may end in a timeout, however slow the machine: after a look that timed out, a
+second signature would be right."""
 BRISK: Final = Pace(first=0.2, largest=1.0, first_write=0.01, largest_write=0.05)
 LEASE_SECONDS: Final = 3.0
 POST: Final = "POST /certificates"

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Final, Self
 
 from issuer.api.meta import parse_time
 from issuer.cli.stage import Stage
+from issuer.sandbox import objects
 from issuer.sandbox.cluster import Fault
-from tests.component.rig import add_issuer
+from tests.component.rig import PATIENT
 from tests.controlplane.cluster import SYSTEM, RealCluster
 from tests.controlplane.proxy import Proxy
 from tests.e2e.controller import QUICK, Controller
@@ -81,7 +82,8 @@ class Site:
 
     async def __aenter__(self) -> Self:
         await self.stage.__aenter__()
-        await add_issuer(self.stage)
+        edge = self.stage.edge(**PATIENT)
+        await self.stage.apply(objects.issuer("web", [edge], namespace=self.stage.namespace))
         for replica in self.replicas.values():
             await replica.start()
         for replica in self.replicas.values():

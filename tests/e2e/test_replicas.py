@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.component.rig import IN_FLIGHT, POST
 from tests.controlplane.cluster import SYSTEM
 from tests.e2e.replicas import LEASE, Site, until
 
@@ -44,8 +45,15 @@ async def test_a_leader_that_is_killed_is_followed_by_the_other(faulty_plane: Co
 async def test_a_leader_that_was_frozen_past_its_lease_neither_calls_nor_writes_when_it_goes_on(
     faulty_plane: ControlPlane,
 ) -> None:
-    async with at_work(faulty_plane) as (site, leader, other, names):
+    """It is stopped while it waits for answers and has more to ask, so it would go on with a call at once."""
+    async with Site(faulty_plane, "a", "b") as site:
+        leader = site.replicas[await site.led()]
+        other = site.replicas["b" if leader.name == "a" else "a"]
+        site.stage.cdn.latency = 1.0
+        names = await site.ask(COUNT)
+        await site.stage.cdn.until(lambda: site.stage.cdn.calls[POST] == IN_FLIGHT)
         leader.controller.server.freeze()
+        site.stage.cdn.latency = 0.1
         await until(lambda: site.holder == other.name)
         await site.all_signed_once(names)
         written = len(leader.link.writes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from tests.e2e.world import read_condition
@@ -22,6 +23,7 @@ async def test_a_hundred_certificates_in_ten_namespaces_are_ready_and_each_reque
     for namespace, name in sorted(wanted):
         hostname = f"{name}.{namespace}.example.com"
         world.certificate(name, [hostname], issuer=issuer, kind="CDNClusterIssuer", namespace=namespace)
+        await asyncio.sleep(0)  # the provider is on this loop
 
     def ready() -> set[tuple[str, str]]:
         found = (item for namespace in namespaces for item in world.all("certificates", namespace=namespace))

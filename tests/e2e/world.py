@@ -19,7 +19,7 @@ import httpx
 
 from issuer.sandbox import objects
 from issuer.sandbox.cdn import MockCDN
-from tests.component.rig import POST, QUICK
+from tests.component.rig import PATIENT, POST
 from tests.controlplane.plane import MERGE
 from tests.e2e.controller import NAMESPACE as SYSTEM
 
@@ -111,7 +111,7 @@ class World:
 
         `breaker` is the circuit breaker of `edge`; without it, one that hardly opens.
         """
-        authorities = [self.edge(circuitBreaker=breaker or QUICK["circuitBreaker"])] if edge else []
+        authorities = [self.edge(circuitBreaker=breaker or PATIENT["circuitBreaker"])] if edge else []
         if edge:
             self.plane.apply(objects.secret("cloudflare", self.namespace, {"token": TOKEN.encode()}))
         if backup:
@@ -130,9 +130,9 @@ class World:
         return name
 
     def edge(self, *, secret: str = "cloudflare", **fields: Any) -> Manifest:
-        """The authority `edge`, quick to fail."""
+        """The authority `edge`, quick to answer a failure with another try, and patient with silence."""
         cloudflare = {"apiTokenSecretRef": {"name": secret, "key": "token"}, "endpoint": self.cdn.endpoint}
-        return {"name": "edge", "cloudflare": cloudflare, "caBundle": self.cdn.roots_pem, **QUICK, **fields}
+        return {"name": "edge", "cloudflare": cloudflare, "caBundle": self.cdn.roots_pem, **PATIENT, **fields}
 
     def certificate(
         self,

@@ -15,12 +15,15 @@ import trustme
 from httpx_aiohttp import AiohttpTransport
 
 from issuer.authorities.base import CallTimeouts
-from issuer.authorities.errors import AuthorityError, RateLimited, Rejected, Unauthorized, Unavailable
+from issuer.authorities.errors import AuthorityError, NotSentError, RateLimited, Rejected, Unauthorized, Unavailable
+from issuer.authorities.transport import SharedTransport
 from issuer.sandbox.cdn import FaultKind, MockCDN, OriginCA, RateLimit
 from tests.unit.authorities.cloudflare_case import Secrets, authority, csr, order
+from tests.unit.handshake import listening
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable
+    from pathlib import Path
 
     from issuer.authorities.base import SigningOrder
     from issuer.authorities.cloudflare import Cloudflare
@@ -353,3 +356,24 @@ async def test_a_certificate_lives_as_long_as_was_asked_for() -> None:
         signed = await session.sign(wanted, PATIENT)
         record = cdn.certificates[signed.handle]
         assert record.not_after - record.created >= signed.promised == timedelta(days=90)
+
+
+async def test_who_may_no_longer_call_when_the_connection_is_there_sends_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lost: list[Exception] = []
+
+    def guard() -> None:
+        if lost:
+            raise lost[0]
+
+    async with listening(tmp_path, lambda: lost.append(PermissionError("the lease is lost"))) as server:
+        monkeypatch.setenv("SSL_CERT_FILE", str(server.ca_file))
+        shared = SharedTransport(guard)
+        origin = authority(shared.handle, endpoint=server.url)
+        with pytest.raises(NotSentError, match="the lease is lost") as caught:
+            await (await origin.session()).sign(fresh_order(), PATIENT)
+        assert caught.value.reason is lost[0]
+        await origin.aclose()
+        await shared.aclose()
+    assert server.heard == [b""]

@@ -27,9 +27,11 @@ from issuer.kube.errors import (
     UnreachableError,
 )
 from issuer.kube.resource import LEASES, SECRETS, Resource
+from tests.unit.handshake import listening
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
+    from pathlib import Path
 
     Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -201,6 +203,22 @@ async def test_the_guard_stops_every_write_but_a_leases() -> None:
         await client.get(THINGS, "ns", "a")
         await client.replace(LEASES, "ns", "a", b"{}")
         assert calls == 2
+
+
+async def test_who_may_no_longer_write_when_the_connection_is_there_sends_nothing(tmp_path: Path) -> None:
+    lost: list[Exception] = []
+
+    def guard() -> None:
+        if lost:
+            raise lost[0]
+
+    async with (
+        listening(tmp_path, lambda: lost.append(LeaseLostError("lost"))) as server,
+        KubeClient(Access(server.url, ssl=server.context()), guard=guard) as client,
+    ):
+        with pytest.raises(LeaseLostError):
+            await client.patch(THINGS, "ns", "a", b"{}")
+    assert server.heard == [b""]
 
 
 async def test_a_lease_call_does_not_queue_behind_calls_that_hang() -> None:
