@@ -7,6 +7,7 @@ never waits for an issuer to be looked at first.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
@@ -14,13 +15,13 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 from cryptography import x509
 
-from issuer.api.issuer import CLUSTER_ISSUER_KIND, GROUP, ISSUER_KIND, Issuer, Limits
+from issuer.api.issuer import CLUSTER_ISSUER_KIND, GROUP, Issuer, Limits
 from issuer.api.meta import ObjectKey
 from issuer.api.secret import SecretError, SecretMissingError
 from issuer.api.spec import InvalidSpecError, parse
 from issuer.authorities import registry
 from issuer.authorities.errors import Unauthorized, Unavailable
-from issuer.controllers.decision import IssuerView
+from issuer.controllers.decision import KINDS, IssuerView
 from issuer.pki.certificate import InvalidCertificateError, load_bundle
 from issuer.signing.plan import IssuerPlan, PlannedAuthority
 
@@ -34,8 +35,8 @@ if TYPE_CHECKING:
 Roots = Callable[[], Awaitable[tuple[x509.Certificate, ...]]]
 
 UNLIMITED: Final = Limits(requests_per_second=10_000, burst=10_000, in_flight=1_000)
-
-KINDS: Final = (ISSUER_KIND, CLUSTER_ISSUER_KIND)
+MOST_DEADLINES: Final = 20_000
+"""Issuers whose last deadline is remembered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +80,8 @@ class IssuerBook:
         self._context = context
         self._cluster_namespace = cluster_namespace
         self._entries: dict[IssuerId, Entry] = {}
+        self._deadlines: OrderedDict[IssuerId, float] = OrderedDict()
+        """The last that could be read of each issuer, also of those that are gone or nonsense now."""
 
     def find(self, id_: IssuerId) -> Entry | None:
         """The entry of an issuer, or None if it does not exist."""
@@ -90,6 +93,17 @@ class IssuerBook:
             return known
         entry = self._entries[id_] = self._build(id_, found)
         return entry
+
+    def deadline(self, id_: IssuerId) -> float | None:
+        """The deadline, in seconds, that an issuer had when it could last be read; None if it never could."""
+        return self._deadlines.get(id_)
+
+    def serves(self, ref: IssuerRef) -> bool:
+        """Whether a reference is this installation's to answer: an issuer that it serves, or no kind that we have.
+
+        A kind of ours that is not served here (`--no-cluster-issuers`) is another installation's.
+        """
+        return ref.group == GROUP and (ref.kind in self._lookup or ref.kind not in KINDS)
 
     def drop(self, id_: IssuerId) -> Entry | None:
         """Take out the entry of an issuer that is gone, if it was ever asked for."""
@@ -113,6 +127,10 @@ class IssuerBook:
         except InvalidSpecError as error:
             view = replace(view, problem=str(error))
         else:
+            self._deadlines[id_] = spec.deadline.seconds
+            self._deadlines.move_to_end(id_)
+            if len(self._deadlines) > MOST_DEADLINES:
+                self._deadlines.popitem(last=False)
             names = tuple(authority.name for authority in spec.authorities)
             view = replace(view, deadline=spec.deadline.seconds, authorities=names)
         meta = issuer.metadata
@@ -122,11 +140,6 @@ class IssuerBook:
 def issuer_id(ref: IssuerRef, namespace: str) -> IssuerId:
     """Which issuer a reference in a namespace means."""
     return IssuerId(ref.kind, ObjectKey("" if ref.kind == CLUSTER_ISSUER_KIND else namespace, ref.name))
-
-
-def is_ours(ref: IssuerRef) -> bool:
-    """Whether a reference names an issuer of this controller."""
-    return ref.group == GROUP and ref.kind in KINDS
 
 
 def _planned(spec: AuthoritySpec, context: AuthorityContext) -> PlannedAuthority:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from issuer.api import request as api
 from issuer.api.duration import Duration, InvalidDurationError, human
+from issuer.api.issuer import CLUSTER_ISSUER_KIND, GROUP, ISSUER_KIND
 from issuer.pki import csr
 from issuer.signing.outcome import Issued, NotIssued
 
@@ -26,7 +27,13 @@ if TYPE_CHECKING:
     from issuer.authorities.errors import AuthorityError
 
 DEFAULT_DEADLINE: Final = 3600.0
-"""Seconds until a request is Failed whose issuer does not exist, or cannot say its own deadline."""
+"""Seconds until a request is Failed whose issuer does not exist, or cannot say its own deadline, and never could."""
+LATE_ISSUER: Final = timedelta(minutes=10)
+"""How long an issuer that cannot be used may take to come, for a request that was past its deadline when it was first
+seen: Certificates may have been applied hours before this controller was installed."""
+
+
+KINDS: Final = (ISSUER_KIND, CLUSTER_ISSUER_KIND)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,9 +131,13 @@ class History:
         had_turn: its authorities were asked at least once.
         outcome: of the go that has just ended.
         last: of the last go that did not sign, for the message at the deadline.
+        seen: when the request was first seen, or None: now.
+        known_deadline: of its issuer, in seconds, when that could last be read; None if it never could.
     """
 
     had_turn: bool = False
+    seen: datetime | None = None
+    known_deadline: float | None = None
     outcome: Issued | NotIssued | None = None
     last: NotIssued | None = None
 
@@ -151,6 +162,36 @@ def decide(
     return _decide_approved(request, issuer, now, history)
 
 
+def expiry(
+    request: CertificateRequest, issuer: IssuerView | None, now: datetime, history: History = NOTHING_DONE
+) -> datetime:
+    """When an approved request is Failed at the latest.
+
+    An issuer that is deleted, or cannot be read, for a moment must not fail what waits for it: the deadline that it
+    last had counts on.
+    """
+    approved = request.approved_at or now
+    if issuer is not None and issuer.problem is None:
+        return approved + timedelta(seconds=issuer.deadline)
+    known = history.known_deadline
+    expires = approved + timedelta(seconds=DEFAULT_DEADLINE if known is None else known)
+    seen = history.seen or now
+    return expires if seen < expires or history.seen is None else seen + LATE_ISSUER
+
+
+def decisive(request: CertificateRequest) -> tuple[object, ...]:
+    """All of a request that `decide` looks at, and that somebody else may change."""
+    meta = request.metadata
+    marks = (request.is_approved, request.is_denied, request.is_invalid, request.is_finished)
+    return (
+        meta.uid,
+        *marks,
+        meta.deletion_timestamp,
+        meta.annotation(api.AUTHORITIES_ANNOTATION),
+        request.spec.issuer_ref,
+    )
+
+
 def _decide_approved(
     request: CertificateRequest, issuer: IssuerView | None, now: datetime, history: History
 ) -> Decision:
@@ -160,8 +201,7 @@ def _decide_approved(
     duration = _parse_duration(request)
     if isinstance(duration, Fail):
         return duration
-    deadline = issuer.deadline if issuer else DEFAULT_DEADLINE
-    expires = (request.approved_at or now) + timedelta(seconds=deadline)
+    expires = expiry(request, issuer, now, history)
     late = now >= expires
     if issuer is None or issuer.problem is not None:
         return _without_issuer(request, issuer, expires, late=late)
@@ -172,7 +212,7 @@ def _decide_approved(
     if last is not None and last.terminal:
         return Fail(message=_reasons(last.failures), event=_event(last.failures))
     if late and (history.had_turn or (last is not None and last.attempted)):
-        return Fail(message=_overdue(deadline, last.failures if last else ()), event="DeadlineExceeded")
+        return Fail(message=_overdue(issuer.deadline, last.failures if last else ()), event="DeadlineExceeded")
     if isinstance(history.outcome, NotIssued):
         return _pend(last or history.outcome, expires)
     return Turn(csr=signing_request, duration=duration, only=only, expires=expires, late=late)
@@ -199,9 +239,7 @@ def _without_issuer(
     request: CertificateRequest, issuer: IssuerView | None, expires: datetime, *, late: bool
 ) -> Decision:
     if issuer is None:
-        ref = request.spec.issuer_ref
-        where = f" in namespace {request.metadata.namespace}" if ref.kind == "CDNIssuer" else ""
-        event, problem = "IssuerNotFound", f"{ref.kind} {ref.name} does not exist{where}; create it or mend issuerRef"
+        event, problem = "IssuerNotFound", _missing(request)
     else:
         event, problem = "IssuerNotReady", f"{issuer.title} cannot be used: {issuer.problem}"
     if late:
@@ -209,6 +247,14 @@ def _without_issuer(
     return Pend(
         message=f"{problem}; waiting until {_clock(expires)}", why=problem, event=event, retry_in=None, expires=expires
     )
+
+
+def _missing(request: CertificateRequest) -> str:
+    ref = request.spec.issuer_ref
+    if ref.kind not in KINDS:
+        return f"issuerRef.kind {ref.kind or '(none)'} is no kind of {GROUP}; it has {' and '.join(KINDS)}"
+    where = f" in namespace {request.metadata.namespace}" if ref.kind == ISSUER_KIND else ""
+    return f"{ref.kind} {ref.name} does not exist{where}; create it or mend issuerRef"
 
 
 def _parse_csr(request: CertificateRequest) -> csr.SigningRequest | Fail:

@@ -3,12 +3,14 @@
 The write goes to the version of the object that was decided on. Where that is out of date (409), the request is read
 again and looked at before anything else: names are re-used by cert-manager since 1.13, so another UID means that our
 request is gone, and a finished one stays as it is. A write whose answer got lost shows up the same way: as a request
-that is already finished with our result.
+that is already finished with our result. One that an approver or a policy has changed meanwhile is decided anew. Where
+the write finds no request (404) it is read again as well: it takes two answers to believe that it is gone.
 """
 
 from __future__ import annotations
 
 from base64 import b64decode, b64encode
+from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Final
 
@@ -17,9 +19,9 @@ from cryptography.hazmat.primitives import hashes
 
 from issuer.api import request as api
 from issuer.api.request import CertificateRequest
-from issuer.controllers.decision import Issue, Pend
+from issuer.controllers.decision import Issue, decisive
 from issuer.controllers.status import request_patch
-from issuer.kube.errors import ConflictError, NotFoundError
+from issuer.kube.errors import ConflictError, NotFoundError, UnreachableError
 from issuer.kube.resource import Resource
 from issuer.pki.certificate import load_chain
 
@@ -40,10 +42,27 @@ class Delivery(Enum):
     """What became of a verdict."""
 
     WRITTEN = "written"
-    SUPERSEDED = "superseded"
-    """The request has ended otherwise, or is no longer as it was decided on: decide again from what is there."""
+    ENDED = "ended"
+    """The request has ended otherwise."""
+    CHANGED = "changed"
+    """It is no longer as it was decided on: decide anew."""
     GONE = "gone"
-    """The request does not exist any more, or another one has taken its name."""
+    """It does not exist any more, or another one has taken its name."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivered:
+    """What came of writing a verdict.
+
+    Attributes:
+        delivery: in a word.
+        fingerprint: of the certificate that the request has now, if it has one.
+        latest: the request as it is where it has CHANGED.
+    """
+
+    delivery: Delivery
+    fingerprint: str | None = None
+    latest: CertificateRequest | None = None
 
 
 class StatusWriter:
@@ -53,36 +72,28 @@ class StatusWriter:
         self._client = client
         self._now = now
 
-    async def write(self, request: CertificateRequest, verdict: Verdict) -> tuple[Delivery, str | None]:
+    async def write(self, request: CertificateRequest, verdict: Verdict) -> Delivered:
         """Write one verdict on one request.
 
-        Returns:
-            What became of it, and the fingerprint of the certificate that the request has got, if any.
-
         Raises:
-            KubeError: the write failed in a way that may pass; call again with the same verdict.
+            KubeError: the write failed in a way that may pass; call again.
             LeaseLostError: this replica may not write any more.
         """
         current = request
         for _ in range(_ROUNDS - 1):
             try:
-                await self._patch(current, verdict)
-            except NotFoundError:
-                return Delivery.GONE, None
-            except ConflictError:
-                latest = await self._read(request.metadata.key, request.metadata.uid)
-                if latest is None:
-                    return Delivery.GONE, None
-                if latest.is_finished:
-                    ours = _carries(latest, verdict)
-                    return Delivery.WRITTEN if ours else Delivery.SUPERSEDED, _fingerprint(latest)
-                if isinstance(verdict, Pend) and latest.status != current.status:
-                    return Delivery.SUPERSEDED, None
-                current = latest
-            else:
-                return _written(verdict)
-        await self._patch(current, verdict)
-        return _written(verdict)
+                return await self._patch(current, verdict)
+            except (ConflictError, NotFoundError):
+                latest = await self.read(request.metadata.key, request.metadata.uid)
+            if latest is None:
+                return Delivered(delivery=Delivery.GONE)
+            if latest.is_finished:
+                ours = Delivery.WRITTEN if _carries(latest, verdict) else Delivery.ENDED
+                return Delivered(delivery=ours, fingerprint=_fingerprint(latest))
+            if decisive(latest) != decisive(current):
+                return Delivered(delivery=Delivery.CHANGED, latest=latest)
+            current = latest
+        return await self._patch(current, verdict)
 
     async def delivered(self, key: ObjectKey, uid: str) -> str | None:
         """The fingerprint of the certificate that a request has got; None if it has none, or is gone.
@@ -90,26 +101,33 @@ class StatusWriter:
         Raises:
             KubeError: the API server did not say.
         """
-        latest = await self._read(key, uid)
+        latest = await self.read(key, uid)
         return _fingerprint(latest) if latest else None
 
-    async def _patch(self, request: CertificateRequest, verdict: Verdict) -> None:
+    async def _patch(self, request: CertificateRequest, verdict: Verdict) -> Delivered:
         namespace, name = request.metadata.key
         body = request_patch(request, verdict, self._now())
         await self._client.patch(RESOURCE, namespace, name, body, subresource="status")
+        fingerprint = verdict.issued.fingerprint if isinstance(verdict, Issue) else None
+        return Delivered(delivery=Delivery.WRITTEN, fingerprint=fingerprint)
 
-    async def _read(self, key: ObjectKey, uid: str) -> CertificateRequest | None:
-        """The request as it is now, or None if it is gone or has become another one."""
+    async def read(self, key: ObjectKey, uid: str) -> CertificateRequest | None:
+        """The request as it is now, or None if it is gone or has become another one.
+
+        A 404 that does not name the request comes from something in between, or from an API server that is only just
+        starting and does not know the resource yet (kubernetes/kubernetes#71218, #115241). It says nothing.
+
+        Raises:
+            KubeError: the API server did not say.
+        """
         try:
             raw = await self._client.get(RESOURCE, key.namespace, key.name)
-        except NotFoundError:
-            return None
+        except NotFoundError as error:
+            if error.name == key.name:
+                return None
+            raise UnreachableError(f"a 404 that does not name {key}: {error.message}") from None
         latest = msgspec.json.decode(raw, type=CertificateRequest)
         return latest if latest.metadata.uid == uid else None
-
-
-def _written(verdict: Verdict) -> tuple[Delivery, str | None]:
-    return Delivery.WRITTEN, verdict.issued.fingerprint if isinstance(verdict, Issue) else None
 
 
 def _fingerprint(request: CertificateRequest) -> str | None:

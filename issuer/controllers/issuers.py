@@ -84,6 +84,8 @@ class IssuerController:
         self._random = random
         self._awake = awake
         self._checks: dict[IssuerId, tuple[int, float]] = {}
+        self._usable: set[IssuerId] = set()
+        """Issuers that were Ready when they were last looked at, whether or not their status could be written."""
         self._started = False
 
     def start(self) -> None:
@@ -106,10 +108,9 @@ class IssuerController:
             self._queue.add(_id(issuer), lane=str(_id(issuer)), priority=Priority.NEW)
             self._awake(_id(issuer))
 
-    def look_again(self) -> None:
-        """An authority has changed its state: refresh the issuers."""
-        for entry in self._book.entries():
-            self._queue.add_after(entry.id, SOON, lane=str(entry.id))
+    def look_again(self, id_: IssuerId) -> None:
+        """One of its authorities has changed its state: refresh its status."""
+        self._queue.add_after(id_, SOON, lane=str(id_))
 
     async def reconcile(self, id_: IssuerId) -> None:
         """Check one issuer and write its status."""
@@ -117,6 +118,7 @@ class IssuerController:
         issuer = self._informers[id_.kind].get(id_.key)
         if entry is None or issuer is None:
             self._checks.pop(id_, None)
+            self._usable.discard(id_)
             gone = self._book.drop(id_)
             if gone is not None and gone.plan is not None:
                 self._engine.forget(gone.plan)
@@ -126,8 +128,12 @@ class IssuerController:
         status = self._status(issuer, entry)
         await self._write(issuer, status)
         ready = condition.is_true(status.conditions, READY)
-        if ready and not condition.is_true(issuer.status.conditions, READY):
-            self._awake(id_)
+        if ready and id_ not in self._usable:
+            self._usable.add(id_)
+            if not condition.is_true(issuer.status.conditions, READY):
+                self._awake(id_)
+        elif not ready:
+            self._usable.discard(id_)
         well = ready and all(authority.state in CAN_SIGN for authority in status.authorities)
         every = (CHECK_EVERY if well else CHECK_EVERY_WHEN_UNWELL) * self._random.uniform(0.8, 1.2)
         self._checks[id_] = (entry.generation, asyncio.get_running_loop().time() + every)

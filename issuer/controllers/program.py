@@ -15,14 +15,16 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from issuer.api.issuer import CLUSTER_ISSUER_KIND, GROUP, ISSUER_KIND, Issuer
+from issuer.api.meta import ObjectKey
 from issuer.api.request import CertificateRequest
 from issuer.authorities.base import AuthorityContext
 from issuer.authorities.transport import SharedTransport
-from issuer.controllers.book import IssuerBook, IssuerId, is_ours
+from issuer.controllers.book import IssuerBook, IssuerId
 from issuer.controllers.delivery import RESOURCE, StatusWriter
 from issuer.controllers.issuers import RESOURCES, IssuerController
 from issuer.controllers.narrator import Narrator
-from issuer.controllers.requests import Pace, RequestController, RequestId, StoppingError
+from issuer.controllers.pace import Pace
+from issuer.controllers.requests import RequestController, StoppingError
 from issuer.controllers.signals import Signals
 from issuer.kube.events import EventRecorder
 from issuer.kube.informer import Informer
@@ -34,8 +36,9 @@ from issuer.observe.metrics import Snapshot
 from issuer.signing.engine import FailoverEngine
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
+    from issuer.controllers.memory import RequestId
     from issuer.kube.client import KubeClient
     from issuer.observe.metrics import Metrics
 
@@ -44,6 +47,8 @@ _log = get_logger(__name__)
 REQUESTS_PER_ISSUER: Final = 256
 """Requests of one issuer that are worked on at the same time; most of them wait for the limits of an authority."""
 ISSUERS_AT_A_TIME: Final = 1
+RESYNC_EVERY: Final = 60.0
+"""Seconds between two looks for requests that nobody would look at again."""
 SWEEP_EVERY: Final = 30.0
 """Seconds between two looks for certificates that nobody received."""
 EVENT_GRACE: Final = 3.0
@@ -117,7 +122,7 @@ class Program:
             item=CertificateRequest,
             namespaces=namespaces,
             field_selector=f"spec.issuerRef.group={GROUP}",
-            keep=lambda request: is_ours(request.spec.issuer_ref),
+            keep=lambda request: self.book.serves(request.spec.issuer_ref),
             lean=CertificateRequest.lean,
         )
         self.issuers = {ISSUER_KIND: Informer(client, RESOURCES[ISSUER_KIND], item=Issuer, namespaces=namespaces)}
@@ -136,8 +141,8 @@ class Program:
         self.issuer_queue: WorkQueue[IssuerId] = WorkQueue()
         signals = Signals(
             metrics,
-            wake=lambda: self.request_controller.wake(),  # noqa: PLW0108 - made below
-            look_again=lambda: self.issuer_controller.look_again(),  # noqa: PLW0108
+            wake=lambda account: self._each_user(account, self.request_controller.triggers.wake),
+            look_again=lambda account: self._each_user(account, self.issuer_controller.look_again),
         )
         self.engine = FailoverEngine(now=utc_now, random=chance, guard=self.may_call, observer=signals)
         self.request_controller = RequestController(
@@ -150,6 +155,7 @@ class Program:
             now=utc_now,
             random=chance,
             pace=options.pace,
+            healed=metrics.resync,
         )
         self.issuer_controller = IssuerController(
             client=client,
@@ -161,9 +167,9 @@ class Program:
             metrics=metrics,
             now=utc_now,
             random=chance,
-            awake=self.request_controller.wake,
+            awake=self.request_controller.triggers.wake,
         )
-        self.requests.add_handler(self.request_controller.observe)
+        self.requests.add_handler(self.request_controller.triggers.observe)
         for informer in self.issuers.values():
             informer.add_handler(self.issuer_controller.observe)
         metrics.watch(self._snapshot)
@@ -225,14 +231,13 @@ class Program:
             await informer.synced.wait()
         self._leading = True
         self.issuer_controller.start()
-        self.request_controller.start()
+        self.request_controller.triggers.start()
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self.issuer_queue.run(self.issuer_controller.reconcile, per_lane=ISSUERS_AT_A_TIME))
-                group.create_task(
-                    self.request_queue.run(self.request_controller.reconcile, per_lane=REQUESTS_PER_ISSUER)
-                )
+                group.create_task(self.request_controller.run(per_lane=REQUESTS_PER_ISSUER))
                 group.create_task(self._sweep())
+                group.create_task(self._resync())
         finally:
             self._leading = False
 
@@ -240,6 +245,16 @@ class Program:
         while True:
             await asyncio.sleep(SWEEP_EVERY)
             await self.engine.sweep()
+
+    async def _resync(self) -> None:
+        while True:
+            await asyncio.sleep(RESYNC_EVERY)
+            await self.request_controller.triggers.resync()
+
+    def _each_user(self, account: str, tell: Callable[[IssuerId], None]) -> None:
+        for kind, key in self.engine.users(account):
+            namespace, _, name = key.rpartition("/")
+            tell(IssuerId(kind, ObjectKey(namespace, name)))
 
     async def _deliver(self) -> None:
         """Wait for the calls that are under way, write what they bring, and tell the events; all within the grace."""

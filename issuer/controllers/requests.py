@@ -1,31 +1,27 @@
 """The request controller: takes each certificate request to its end.
 
-It reads from the informer's cache, lets `decide` say what happens, runs turns through the failover engine and hands
-verdicts to the writer. What it remembers between two goes is keyed by UID and kept in `Progress`; a signed result
-stays there until it is written, so that a lost write never leads to a second signature.
+`reconcile` reads the request from the informer's cache and what this process knows of it from its memory, lets `decide`
+say what happens, does that one thing, and says when to look again (`agenda`). A signed result stays in memory until it
+is written, so that a lost write never leads to a second signature.
 
-Each issuer has a lane of its own in the queue, so requests that wait for a dead authority hold up no other issuer. The
-deadline is a timer apart from the queue: when it fires, the request moves to a second lane of its issuer, where it does
-not wait behind requests that are still waiting for a CA.
+Each issuer has a lane of its own in the queue, so requests that wait for a dead authority hold up no other issuer.
+Writes have theirs: a result does not queue behind signing, nor does signing wait for an API server that hangs.
 """
 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+import contextlib
+import math
 from datetime import timedelta
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from issuer.api.meta import ObjectKey  # noqa: TC001 - a field of a NamedTuple is evaluated
-from issuer.api.request import AUTHORITIES_ANNOTATION
 from issuer.authorities.base import SigningOrder
+from issuer.controllers.agenda import LATEST, OVER, Agenda, Result
 from issuer.controllers.approval import ApprovalWatch
-from issuer.controllers.book import IssuerId, is_ours, issuer_id
 from issuer.controllers.decision import (
-    DEFAULT_DEADLINE,
     AwaitApproval,
     Fail,
-    History,
     Issue,
     Leave,
     Pend,
@@ -33,9 +29,10 @@ from issuer.controllers.decision import (
     decide,
 )
 from issuer.controllers.delivery import Delivery
+from issuer.controllers.memory import ENDED, RequestId, RequestMemory, RequestState, identify, issuer_of
+from issuer.controllers.triggers import WRITES, RequestTriggers, lane_of
 from issuer.kube.errors import KubeError, ServerError, UnreachableError
-from issuer.kube.queue import Priority
-from issuer.signing.outcome import NotIssued
+from issuer.signing.outcome import Issued, NotIssued
 
 if TYPE_CHECKING:
     import random
@@ -46,75 +43,26 @@ if TYPE_CHECKING:
     from issuer.controllers.book import IssuerBook
     from issuer.controllers.delivery import StatusWriter
     from issuer.controllers.narrator import Narrator
-    from issuer.kube.informer import Change, Informer
+    from issuer.controllers.pace import Pace
+    from issuer.kube.informer import Informer
     from issuer.kube.queue import WorkQueue
     from issuer.signing.engine import FailoverEngine
-    from issuer.signing.outcome import Issued
     from issuer.signing.plan import IssuerPlan
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pace:
-    """Seconds between two tries, doubled from the first to the largest, with jitter.
-
-    Attributes:
-        first: between two goes at the authorities.
-        largest: the same.
-        first_write: between two tries to write a result.
-        largest_write: the same.
-    """
-
-    first: float = 2.0
-    largest: float = 60.0
-    first_write: float = 0.1
-    largest_write: float = 15.0
 
 
 class StoppingError(Exception):
     """The program is about to end: no new call goes to an authority."""
 
 
-class RequestId(NamedTuple):
-    """A request and no other that has, had or will have its name."""
+class RequestController:
+    """Reconciles certificate requests.
 
-    key: ObjectKey
-    uid: str
-
-    def __str__(self) -> str:
-        return str(self.key)
-
-
-@dataclass(slots=True)
-class Progress:
-    """What this process knows of an unfinished request beyond its object.
+    Args:
+        healed: see `RequestTriggers`.
 
     Attributes:
-        request: as it was last seen.
-        suspect: another process may have signed for it before this one took over.
-        had_turn: its authorities were asked at least once.
-        turns: goes at its authorities.
-        last: what came of the last go.
-        verdict: decided and not yet written.
-        writes: failed writes of it in a row.
-        perhaps_written: one of them may have reached the API server.
-        why: what the last written Pending condition was about.
-        timer: the deadline.
+        triggers: the reasons to look at a request, to be told of them.
     """
-
-    request: CertificateRequest
-    suspect: bool = False
-    had_turn: bool = False
-    turns: int = 0
-    last: NotIssued | None = None
-    verdict: Fail | Issue | None = None
-    writes: int = 0
-    perhaps_written: bool = False
-    why: str | None = None
-    timer: asyncio.Handle | None = None
-
-
-class RequestController:
-    """Reconciles certificate requests."""
 
     def __init__(
         self,
@@ -127,256 +75,268 @@ class RequestController:
         narrator: Narrator,
         now: Callable[[], datetime],
         random: random.Random,
-        pace: Pace = Pace(),
+        pace: Pace,
+        healed: Callable[[int], None] = lambda _: None,
     ) -> None:
         self._requests = requests
         self._book = book
         self._engine = engine
-        self._queue = queue
         self._writer = writer
         self._narrator = narrator
         self._now = now
         self._random = random
         self._pace = pace
+        self._agenda = Agenda(queue)
+        self._memory = RequestMemory(_loop_time)
         self._approvals = ApprovalWatch(narrator.unapproved)
-        self._progress: dict[str, Progress] = {}
-        self._ended: set[str] = set()
-        """UIDs of requests that have ended, until the cache knows it too: a watch is always a little late."""
-        self._started = False
+        self.triggers = RequestTriggers(
+            requests=requests,
+            book=book,
+            memory=self._memory,
+            agenda=self._agenda,
+            approvals=self._approvals,
+            now=now,
+            healed=healed,
+        )
 
-    def start(self) -> None:
-        """Begin, with the cache as it is now.
-
-        Whatever is approved and unfinished at this moment may have been in the hands of another process, which may have
-        had it signed: the first go looks for that at the provider before it asks for a certificate.
-        """
-        self._started = True
-        for request in self._requests.items():
-            if self._concerns(request) and not request.is_finished:
-                if request.is_approved:
-                    self._progress[request.metadata.uid] = Progress(request, suspect=True)
-                self._queue.add(_id(request), lane=_lane(request), priority=Priority.NEW)
-
-    def observe(self, change: Change[CertificateRequest]) -> None:
-        """Take note of a change in the cache; our own writes of conditions are no reason to look again."""
-        request = change.new or change.old
-        if request is not None and (change.new is None or request.is_finished):
-            self._ended.discard(request.metadata.uid)
-            self._approvals.forget(request.metadata.uid)
-        if self._started and request is not None and self._concerns(request) and _matters(change):
-            self._queue.add(_id(request), lane=_lane(request), priority=Priority.NEW)
-
-    def wake(self, issuer: IssuerId | None = None) -> None:
-        """Take up pending requests now: of one issuer that has changed, or all where an authority is back."""
-        for request in self.unfinished():
-            if issuer is None or issuer_id(request.spec.issuer_ref, request.metadata.namespace) == issuer:
-                self._queue.add(_id(request), lane=_lane(request), priority=Priority.RETRY)
+    async def run(self, *, per_lane: int) -> None:
+        """Reconcile, `per_lane` requests of an issuer at the same time, until the queue is drained."""
+        await self._agenda.run(self.reconcile, per_lane=per_lane)
 
     def unfinished(self) -> list[CertificateRequest]:
         """Approved requests of ours that have not ended yet."""
-        return [r for r in self._requests.items() if self._concerns(r) and r.is_approved and not r.is_finished]
+        return [state.request for state in self._memory.all() if state.request.is_approved]
 
     def unapproved(self) -> int:
         """How many requests of ours no approver has spoken about."""
-        return sum(
-            self._concerns(r) and not (r.is_approved or r.is_denied or r.is_finished) for r in self._requests.items()
-        )
+        return self._memory.unapproved
 
-    async def reconcile(self, id_: RequestId) -> None:
-        """Take one request a step further."""
-        if id_.uid in self._ended:
-            return
-        progress = self._progress.get(id_.uid)
-        if progress is not None and progress.verdict is not None:
-            await self._write(progress, progress.verdict)
-            return
-        request = self._current(id_)
-        if request is None or request.is_finished or request.metadata.deletion_timestamp:
-            await self._conclude(id_)
-            return
-        progress = progress or Progress(request)
-        progress.request = request
+    async def reconcile(self, id_: RequestId) -> Result:
+        """Take one request a step further.
+
+        Raises:
+            KubeError: the API server did not say how a request has ended.
+        """
+        if (until := self._memory.ended_until(id_.uid)) is not None:
+            return await self._contradicted(id_, until)
+        state, request = self._memory.get(id_.uid), self._current(id_)
         try:
-            await self._advance(request, progress)
+            if state is not None and state.verdict is not None:
+                if state.is_writing:
+                    return Result(look_again_at=_loop_time() + self._pace.first_write, lane=WRITES)
+                return await self._deliver(state, state.verdict)
+            if request is None or request.is_finished or request.metadata.deletion_timestamp:
+                return await self._conclude(id_, state)
+            if state is not None and state.pending is not None and state.write_due <= _loop_time():
+                return await self._tell(state, state.pending)
+            return await self._advance(request, state)
         except StoppingError:
-            return
+            return Result(look_again_at=_loop_time() + LATEST, lane=lane_of(request, state) if request else WRITES)
         except KubeError:
             raise
-        except Exception as error:  # noqa: BLE001 - a defect of ours must not keep a request from its end
-            await self._survive(request, progress, error)
+        except Exception as error:
+            request = request or (state.request if state else None)
+            if request is None:
+                raise
+            return self._survive(request, error)
 
     async def flush(self) -> None:
         """Write what is decided and not yet written, until all of it is; for a clean stop, under a timeout."""
-        while waiting := [progress for progress in self._progress.values() if progress.verdict is not None]:
-            for progress in waiting:
-                assert progress.verdict is not None
-                await self._write(progress, progress.verdict)
+        while waiting := [state for state in self._memory.all() if state.verdict is not None]:
+            for state in waiting:
+                if state.verdict is not None and not state.is_writing:
+                    with contextlib.suppress(StoppingError):
+                        await self._deliver(state, state.verdict)
             await asyncio.sleep(self._pace.first_write)
 
-    async def _advance(self, request: CertificateRequest, progress: Progress) -> None:
-        entry = self._book.find(issuer_id(request.spec.issuer_ref, request.metadata.namespace))
+    async def _advance(self, request: CertificateRequest, state: RequestState | None) -> Result:
+        entry = self._book.find(issuer_of(request))
         view = entry.view if entry else None
-        history = History(had_turn=progress.had_turn, last=progress.last)
         now = self._now()
-        decision = decide(request, view, now, history)
+        decision = decide(request, view, now, self.triggers.history(request, state))
         if isinstance(decision, AwaitApproval):
-            if (delay := self._approvals.look(request, now)) is not None:
-                self._again(request, delay)
-            return
+            delay = self._approvals.look(request, now)
+            return OVER if delay is None else Result(look_again_at=_loop_time() + delay, lane=lane_of(request))
+        if isinstance(decision, Leave) or (state := self._memory.note(request, now)) is None:
+            return await self._conclude(identify(request), state)
         self._approvals.forget(request.metadata.uid)
-        if isinstance(decision, Leave):
-            return
-        self._progress[request.metadata.uid] = progress
         if isinstance(decision, Turn) and entry is not None and entry.plan is not None:
-            self._set_timer(request, progress, decision.expires, now)
-            outcome = await self._turn(request, progress, decision, entry.plan)
-            history = History(had_turn=progress.had_turn, last=progress.last, outcome=outcome)
-            request = self._current(_id(request)) or request
+            if state.turn_due > _loop_time() and state.only == decision.only:
+                return self._wait(state, state.turn_due, decision.expires, now)
+            outcome = await self._turn(state, decision, entry.plan)
+            request = state.request = self._current(state.id) or request
             now = self._now()
-            decision = decide(request, view, now, history)
+            decision = decide(request, view, now, self.triggers.history(request, state, outcome))
         match decision:
             case Pend():
-                self._set_timer(request, progress, decision.expires, now)
-                await self._pend(request, progress, decision)
+                return self._pend(state, decision, now)
             case Fail() | Issue():
-                progress.request, progress.verdict = request, decision
-                await self._write(progress, decision)
+                state.verdict = decision
+                return Result(look_again_at=_loop_time(), lane=WRITES)
             case _:
-                self._again(request, 0.0)
+                return Result(look_again_at=_loop_time(), lane=lane_of(request, state))
 
-    async def _turn(
-        self, request: CertificateRequest, progress: Progress, turn: Turn, plan: IssuerPlan
-    ) -> Issued | NotIssued:
+    async def _turn(self, state: RequestState, turn: Turn, plan: IssuerPlan) -> Issued | NotIssued:
         """One go at the authorities; past the deadline, one attempt at each and no more."""
-        deadline = self._loop_time(turn.expires)
+        request = state.request
+        deadline = _loop_time() + (turn.expires - self._now()) / timedelta(seconds=1)
         if turn.late:
             attempts = (planned.common.timeouts.attempt.seconds for planned in plan.authorities)
-            deadline = asyncio.get_running_loop().time() + sum(attempts)
+            deadline = _loop_time() + sum(attempts)
+        else:
+            self.triggers.expect(state)
         outcome = await self._engine.sign(
             _order(request, turn),
             plan,
             deadline=deadline,
             only=turn.only,
             single_attempt=turn.late,
-            suspect=progress.suspect,
+            suspect=state.suspect,
         )
-        progress.turns += 1
+        state.turns += 1
+        state.only = turn.only
         if isinstance(outcome, NotIssued):
-            if outcome.failures or progress.last is None:
-                progress.last = outcome
-            progress.had_turn |= outcome.attempted
-            progress.suspect &= not outcome.attempted
+            if outcome.failures or state.last is None:
+                state.last = outcome
+            state.had_turn |= outcome.attempted
+            state.suspect &= not outcome.attempted
+            state.turn_due = _loop_time() + max(outcome.retry_in, self._pace.turn(state.turns, self._random))
+        else:
+            state.issued = outcome
         return outcome
 
-    async def _survive(self, request: CertificateRequest, progress: Progress, error: Exception) -> None:
+    def _survive(self, request: CertificateRequest, error: Exception) -> Result:
         """A defect of ours: try again as if the authorities were down, and end the request at its deadline."""
         self._narrator.crashed(request, error)
-        self._progress[request.metadata.uid] = progress
-        progress.turns += 1
-        entry = self._book.find(issuer_id(request.spec.issuer_ref, request.metadata.namespace))
-        deadline = timedelta(seconds=entry.view.deadline if entry else DEFAULT_DEADLINE)
-        expires = (request.approved_at or self._now()) + deadline
         now = self._now()
-        if now < expires:
-            self._set_timer(request, progress, expires, now)
-            self._again(request, self._pause(progress.turns))
-            return
-        message = f"not signed by the deadline: an internal error ({type(error).__name__}); see the controller's log"
-        progress.verdict = Fail(message=message, event="InternalError")
-        await self._write(progress, progress.verdict)
+        state = self._memory.note(request, now)
+        if state is None:
+            return OVER
+        state.turns += 1
+        state.turn_due = _loop_time() + self._pace.turn(state.turns, self._random)
+        if request.is_approved and now >= self.triggers.expiry(state, now):
+            message = (
+                f"not signed by the deadline: an internal error ({type(error).__name__}); see the controller's log"
+            )
+            state.verdict = Fail(message=message, event="InternalError")
+        else:
+            self.triggers.expect(state)
+        return Result(look_again_at=state.turn_due, lane=lane_of(request, state))
 
-    async def _pend(self, request: CertificateRequest, progress: Progress, verdict: Pend) -> None:
+    def _pend(self, state: RequestState, verdict: Pend, now: datetime) -> Result:
         """Say once why a request waits, and take it up again later."""
-        if verdict.retry_in is not None:
-            self._again(request, max(verdict.retry_in, self._pause(progress.turns)))
-        ready = request.ready
-        if progress.why == verdict.why or (progress.why is None and ready and ready.message == verdict.message):
-            progress.why = verdict.why
-            return
-        try:
-            delivery, _ = await self._writer.write(request, verdict)
-        except KubeError as error:
-            self._narrator.write_failed(request, verdict, error)
-            self._again(request, self._pause(1))
-            return
-        if delivery is Delivery.WRITTEN:
-            progress.why = verdict.why
-            self._narrator.pending(request, verdict)
+        ready = state.request.ready
+        if state.why == verdict.why or (state.why is None and ready and ready.message == verdict.message):
+            state.why, state.pending = verdict.why, None
+        else:
+            state.pending, state.write_due, state.writes = verdict, -math.inf, 0
+        return self._wait(state, _turn_due(state, verdict), verdict.expires, now)
 
-    async def _write(self, progress: Progress, verdict: Fail | Issue) -> None:
-        """Write a terminal verdict; it is kept and written again until it is delivered or has no one to go to."""
-        request = progress.request
+    def _wait(self, state: RequestState, turn_due: float, expires: datetime, now: datetime) -> Result:
+        """Look again for the next write or the next go at the authorities, whichever comes first.
+
+        The alarm for the deadline is set from the `now` that has just decided: a second look at the clock may find the
+        deadline passed, and then nobody would wake a request that was decided to wait for it.
+        """
+        left = (expires - now) / timedelta(seconds=1)
+        if left > 0:
+            self._agenda.expect(state.id, lane_of(state.request), _loop_time() + left)
+        at = turn_due if state.pending is None else min(turn_due, state.write_due)
+        return Result(look_again_at=at, lane=lane_of(state.request, state))
+
+    async def _tell(self, state: RequestState, verdict: Pend) -> Result:
+        """Write why a request waits; where that fails the write is repeated, and nothing else."""
         try:
-            delivery, delivered = await self._writer.write(request, verdict)
+            told = await self._writer.write(state.request, verdict)
         except KubeError as error:
-            progress.writes += 1
-            progress.perhaps_written |= _perhaps_applied(error)
+            self._narrator.write_failed(state.request, verdict, error)
+            state.write_due = _loop_time() + self._write_pause(state, error)
+            return self._wait(state, _turn_due(state, verdict), verdict.expires, self._now())
+        state.pending = None
+        match told.delivery:
+            case Delivery.WRITTEN:
+                state.why = verdict.why
+                self._narrator.pending(state.request, verdict)
+                return self._wait(state, _turn_due(state, verdict), verdict.expires, self._now())
+            case Delivery.CHANGED:
+                assert told.latest is not None
+                return await self._advance(told.latest, state)
+            case _:
+                return self._close(state.id, told.fingerprint)
+
+    async def _deliver(self, state: RequestState, verdict: Fail | Issue) -> Result:
+        """Write the end; it is kept and written again until it is delivered or has no one to go to."""
+        request, state.is_writing = state.request, True
+        try:
+            told = await self._writer.write(request, verdict)
+        except KubeError as error:
+            state.perhaps_written |= _perhaps_applied(error)
             self._narrator.write_failed(request, verdict, error)
-            self._again(request, self._backoff(progress.writes, self._pace.first_write, self._pace.largest_write))
-            return
-        if delivery is Delivery.WRITTEN:
+            return Result(look_again_at=_loop_time() + self._write_pause(state, error), lane=WRITES)
+        finally:
+            state.is_writing = False
+        if told.delivery is Delivery.CHANGED:
+            assert told.latest is not None
+            state.verdict = None
+            return await self._advance(told.latest, state)
+        if told.delivery is Delivery.WRITTEN:
             self._narrator.finished(request, verdict)
         else:
-            self._narrator.dropped(request, verdict, delivery)
-        if delivery is Delivery.GONE and progress.perhaps_written and isinstance(verdict, Issue):
-            delivered = verdict.issued.fingerprint
-        self._forget(_id(request), delivered)
+            self._narrator.dropped(request, verdict, told.delivery)
+        fingerprint = told.fingerprint
+        if told.delivery is Delivery.GONE and state.perhaps_written and isinstance(verdict, Issue):
+            fingerprint = verdict.issued.fingerprint
+        return self._close(state.id, fingerprint)
 
-    async def _conclude(self, id_: RequestId) -> None:
+    async def _conclude(self, id_: RequestId, state: RequestState | None) -> Result:
         """A request has ended without us. Find out with which certificate, so that no other one stays alive."""
-        if id_.uid in self._progress:
-            delivered = await self._writer.delivered(id_.key, id_.uid)
-            self._forget(id_, delivered)
+        if state is None:
+            self._memory.close(id_.uid, lasting=False)
+            return OVER
+        return self._close(id_, await self._writer.delivered(id_.key, id_.uid))
 
-    def _again(self, request: CertificateRequest, delay: float) -> None:
-        self._queue.add_after(_id(request), delay, lane=_lane(request), priority=Priority.RETRY)
+    async def _contradicted(self, id_: RequestId, until: float) -> Result:
+        """It has ended, and the cache may not know it yet. If that lasts, the API server itself says what is true."""
+        request = self._current(id_)
+        if request is None or request.is_finished:
+            self._memory.close(id_.uid, lasting=False)
+            return OVER
+        if _loop_time() < until:
+            return Result(look_again_at=until, lane=lane_of(request))
+        latest = await self._writer.read(id_.key, id_.uid)
+        is_over = latest is None or latest.is_finished
+        self._memory.close(id_.uid, lasting=is_over)
+        if latest is None or is_over:
+            return Result(look_again_at=_loop_time() + ENDED, lane=lane_of(request))
+        state = self._memory.note(latest, self._now())
+        if state is not None:
+            state.suspect = True
+        return Result(look_again_at=_loop_time(), lane=lane_of(latest, state))
 
-    def _pause(self, tries: int) -> float:
-        """Seconds until the next go at the authorities."""
-        return self._backoff(tries, self._pace.first, self._pace.largest)
+    def _close(self, id_: RequestId, delivered: str | None) -> Result:
+        """Drop what is remembered of a request that has ended, with the fingerprint of the certificate it got."""
+        known = self._current(id_)
+        is_shown_open = known is not None and not known.is_finished
+        self._memory.close(id_.uid, lasting=is_shown_open)
+        self._approvals.forget(id_.uid)
+        self._engine.settle(id_.uid, delivered)
+        self._agenda.forget(id_)
+        if known is not None and is_shown_open:
+            return Result(look_again_at=_loop_time() + ENDED, lane=lane_of(known))
+        return OVER
 
-    def _backoff(self, tries: int, first: float, largest: float) -> float:
-        """Seconds, doubled with each try, between half and all of it by chance."""
-        full = min(largest, first * 2.0 ** min(max(tries - 1, 0), 20))
-        return full * self._random.uniform(0.5, 1.0)
-
-    def _set_timer(self, request: CertificateRequest, progress: Progress, expires: datetime, now: datetime) -> None:
-        """Wake the request at its deadline, whatever else happens to it.
-
-        `now` is the time that has just decided. A second look at the clock may find the deadline passed, and then
-        nobody would wake a request that was decided to wait for it: whatever was still to come at `now` gets a timer,
-        one that is due at once if need be. On uvloop timers fire some milliseconds early, so that this is not rare.
-        """
-        if progress.timer is not None:
-            progress.timer.cancel()
-            progress.timer = None
-        if now < expires:
-            loop = asyncio.get_running_loop()
-            progress.timer = loop.call_at(max(self._loop_time(expires), loop.time()), self._expire, request)
-
-    def _expire(self, request: CertificateRequest) -> None:
-        self._queue.add(_id(request), lane=f"{_lane(request)} deadline", priority=Priority.NEW)
-
-    def _loop_time(self, when: datetime) -> float:
-        return asyncio.get_running_loop().time() + (when - self._now()) / timedelta(seconds=1)
-
-    def _concerns(self, request: CertificateRequest) -> bool:
-        return is_ours(request.spec.issuer_ref)
+    def _write_pause(self, state: RequestState, error: KubeError) -> float:
+        state.writes += 1
+        return self._pace.write(state.writes, self._random, error)
 
     def _current(self, id_: RequestId) -> CertificateRequest | None:
         """The request in the cache, unless another one has taken its name."""
         request = self._requests.get(id_.key)
         return request if request is not None and request.metadata.uid == id_.uid else None
 
-    def _forget(self, id_: RequestId, delivered: str | None) -> None:
-        """Drop what is remembered of a request that has ended, with the fingerprint of the certificate it got."""
-        progress = self._progress.pop(id_.uid, None)
-        if progress is not None and progress.timer is not None:
-            progress.timer.cancel()
-        known = self._current(id_)
-        if known is not None and not known.is_finished:
-            self._ended.add(id_.uid)
-        self._engine.settle(id_.uid, delivered)
+
+def _loop_time() -> float:
+    return asyncio.get_running_loop().time()
 
 
 def _perhaps_applied(error: KubeError) -> bool:
@@ -384,26 +344,9 @@ def _perhaps_applied(error: KubeError) -> bool:
     return isinstance(error, ServerError) or (isinstance(error, UnreachableError) and error.sent)
 
 
-def _matters(change: Change[CertificateRequest]) -> bool:
-    """Whether a change is more than what we write ourselves: the Ready condition and ours."""
-    old, new = change.old, change.new
-    if old is None or new is None:
-        return True
-    return _decisive(old) != _decisive(new)
-
-
-def _decisive(request: CertificateRequest) -> tuple[object, ...]:
-    meta = request.metadata
-    marks = (request.is_approved, request.is_denied, request.is_invalid, request.is_finished)
-    return (meta.uid, *marks, meta.deletion_timestamp, meta.annotation(AUTHORITIES_ANNOTATION), request.spec.issuer_ref)
-
-
-def _id(request: CertificateRequest) -> RequestId:
-    return RequestId(request.metadata.key, request.metadata.uid)
-
-
-def _lane(request: CertificateRequest) -> str:
-    return str(issuer_id(request.spec.issuer_ref, request.metadata.namespace))
+def _turn_due(state: RequestState, verdict: Pend) -> float:
+    """Loop time of the next go at the authorities; inf while there is nobody to ask."""
+    return math.inf if verdict.retry_in is None else state.turn_due
 
 
 def _order(request: CertificateRequest, turn: Turn) -> SigningOrder:

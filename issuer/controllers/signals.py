@@ -20,11 +20,11 @@ class Signals:
 
     Args:
         metrics: counts.
-        wake: takes up pending requests, because an authority is back.
-        look_again: refreshes the issuers, because an authority has changed.
+        wake: takes up the pending requests of an account's issuers, because it is back.
+        look_again: refreshes an account's issuers, because it has changed.
     """
 
-    def __init__(self, metrics: Metrics, *, wake: Callable[[], None], look_again: Callable[[], None]) -> None:
+    def __init__(self, metrics: Metrics, *, wake: Callable[[str], None], look_again: Callable[[str], None]) -> None:
         self._metrics = metrics
         self._wake = wake
         self._look_again = look_again
@@ -32,14 +32,12 @@ class Signals:
     def attempt(self, issuer: str, authority: str, call: str, result: str, seconds: float) -> None:
         """A call to an authority has ended."""
         self._metrics.authority_call(issuer=issuer, authority=authority, call=call, result=result, seconds=seconds)
-        if result == "Unauthorized":
-            self._look_again()
 
     def breaker(self, account: str, authority: str, state: BreakerState) -> None:
         """A breaker has changed."""
         self._metrics.breaker(account=account, authority=authority, state=state.value)
         _log.warning("circuit breaker", account=account, authority=authority, state=state.value)
-        self._look_again()
+        self._look_again(account)
 
     def account(self, account: str, authority: str, state: BreakerState) -> None:
         """An authority uses this account from now on."""
@@ -53,8 +51,12 @@ class Signals:
         """A later authority of the list has signed."""
         self._metrics.failover(issuer=issuer, from_=from_, to=to, cause=cause)
 
+    def refused(self, account: str) -> None:
+        """A credential was refused."""
+        self._look_again(account)
+
     def recovered(self, account: str) -> None:
         """What waits for this account may try now."""
         _log.info("authority recovered", account=account)
-        self._look_again()
-        self._wake()
+        self._look_again(account)
+        self._wake(account)

@@ -44,14 +44,18 @@ class ApiError(KubeError):
         status: HTTP status, or the code of the Status object in an ERROR event.
         reason: Kubernetes' reason (`Conflict`, `Expired`, ...); empty if the answer was no Status object.
         message: for a person, at most `MAX_MESSAGE` characters.
+        name: of the object that the answer is about; empty if it names none, as the 404 of a proxy does.
         retry_after: seconds to wait before the next call, if the server said so.
     """
 
-    def __init__(self, status: int, reason: str, message: str, *, retry_after: float | None = None) -> None:
+    def __init__(
+        self, status: int, reason: str, message: str, *, name: str = "", retry_after: float | None = None
+    ) -> None:
         super().__init__(status, reason, message)
         self.status = status
         self.reason = reason
         self.message = message if len(message) <= MAX_MESSAGE else message[: MAX_MESSAGE - 1] + "…"
+        self.name = name
         self.retry_after = retry_after
 
     def __str__(self) -> str:
@@ -115,6 +119,7 @@ class LeaseLostError(KubeError):
 
 
 class _Details(msgspec.Struct, rename="camel"):
+    name: str = ""
     retry_after_seconds: float | None = None
 
 
@@ -162,7 +167,11 @@ def error_from(status: int, body: bytes, headers: Mapping[str, str] | None = Non
         retry_after = said.details.retry_after_seconds
     code = status or said.code or 500
     return _class_of(code, said.reason)(
-        code, said.reason, said.message or said.reason or "no explanation", retry_after=retry_after
+        code,
+        said.reason,
+        said.message or said.reason or "no explanation",
+        name=said.details.name if said.details is not None else "",
+        retry_after=retry_after,
     )
 
 

@@ -30,7 +30,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 PATIENCE: Final = 30.0
-"""Seconds after which a RETRY that is due goes before all NEW ones, so that a flood cannot hold it back for ever."""
+"""Seconds after which a RETRY that is due has its share beside the NEW ones: a flood cannot hold it back for ever."""
+SHARE: Final = 4
+"""Of so many places one goes to such a RETRY, and the others to NEW ones: neither can hold back the other for ever."""
 
 
 class Priority(IntEnum):
@@ -65,6 +67,7 @@ class _Lane(Generic[K]):
         default_factory=lambda: (OrderedDict(), OrderedDict())
     )
     running: int = 0
+    new_in_a_row: int = 0
 
 
 class WorkQueue(Generic[K]):
@@ -74,7 +77,7 @@ class WorkQueue(Generic[K]):
         random: for the jitter of the backoff after a handler has failed.
         min_backoff: seconds until the first repetition after a failure; doubled with each.
         max_backoff: seconds it grows to.
-        patience: seconds after which a RETRY that is due goes before the NEW ones of its lane.
+        patience: seconds after which a RETRY that is due has one of `SHARE` places, although NEW ones wait.
     """
 
     def __init__(
@@ -159,6 +162,10 @@ class WorkQueue(Generic[K]):
             await asyncio.wait(running)
         self._stopped.set()
 
+    def __contains__(self, key: K) -> bool:
+        """Whether a key waits for a run, or is being handled."""
+        return key in self._waiting or key in self._running
+
     @property
     def depth(self) -> int:
         """Keys that are due and wait for room in their lane."""
@@ -208,7 +215,9 @@ class WorkQueue(Generic[K]):
         new, retried = lane.ready
         if new and retried:
             oldest = self._waiting[next(iter(retried))].due
-            if asyncio.get_running_loop().time() - oldest > self._patience:
+            is_old = asyncio.get_running_loop().time() - oldest > self._patience
+            lane.new_in_a_row = (lane.new_in_a_row + 1) % SHARE if is_old else 0
+            if is_old and not lane.new_in_a_row:
                 return retried.popitem(last=False)[0]
         return (new or retried).popitem(last=False)[0]
 

@@ -96,6 +96,7 @@ class Metrics:
             "1 for the state that the circuit breaker of an account is in, 0 for the others.",
             ("account", "authority", "state"),
         )
+        self._healed = self._counter("resync_healed", "Requests that a resync found lost; any is a defect.")
         self._failovers = self._counter(
             "failovers", "Certificates signed by a later authority of the list.", (*_ISSUER, "from", "to", "cause")
         )
@@ -170,6 +171,10 @@ class Metrics:
         """`to` has signed, because `from_` failed with `cause`; the issuer as for `authority_call`."""
         self._failovers.labels(*self._labels_of(issuer), from_, to, cause.lower()).inc()
 
+    def resync(self, healed: int) -> None:
+        """Requests were taken up again that nobody would have looked at any more."""
+        self._healed.inc(healed)
+
     def api_call(self, verb: str, resource: object, result: int | str, seconds: float) -> None:
         """A call to the Kubernetes API has ended; has the form of `KubeClient`'s observer.
 
@@ -224,7 +229,7 @@ class Metrics:
             self._issuers.add(labels)
         return labels
 
-    def _counter(self, name: str, help_: str, labels: tuple[str, ...]) -> Counter:
+    def _counter(self, name: str, help_: str, labels: tuple[str, ...] = ()) -> Counter:
         return Counter(f"cdn_issuer_{name}", help_, labels, registry=self._registry)
 
     def _gauge(self, name: str, help_: str, labels: tuple[str, ...] = ()) -> Gauge:

@@ -119,6 +119,7 @@ class Account:
             self.refused_until = self._clock() + self._cool_down
         self.refusal = refusal
         self.limits.send_away()
+        self._observer.refused(self.name)
 
     def accepted(self) -> None:
         """It accepted the credential."""

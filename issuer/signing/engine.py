@@ -93,6 +93,10 @@ class FailoverEngine:
             random=random,
         )
 
+    def users(self, account: str) -> set[tuple[str, str]]:
+        """Kind and key of each issuer that uses an account."""
+        return self._seats.users(account)
+
     @property
     def orphans(self) -> int:
         """Requests, by account, that may have left a certificate behind, or whose certificate is not yet settled."""

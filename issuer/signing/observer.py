@@ -42,6 +42,10 @@ class Observer(Protocol):
         """`to` signed because `from_`, the first of the list that could have, failed with `cause`."""
         ...
 
+    def refused(self, account: str) -> None:
+        """It refused our credential."""
+        ...
+
     def recovered(self, account: str) -> None:
         """A breaker closed, or a credential is accepted again: what waits for this account may try now."""
         ...
@@ -63,6 +67,9 @@ class Silence:
         """Nothing."""
 
     def failover(self, issuer: str, from_: str, to: str, cause: str) -> None:
+        """Nothing."""
+
+    def refused(self, account: str) -> None:
         """Nothing."""
 
     def recovered(self, account: str) -> None:

@@ -103,6 +103,11 @@ class Seats:
         seat = self._seats.get(self._named.get((*plan, planned.name), 0))
         return seat.planned if seat else planned
 
+    def users(self, account: str) -> set[tuple[str, str]]:
+        """Kind and key of each issuer one of whose authorities uses the account of that name."""
+        seats = ((name, self._seats.get(id_)) for name, id_ in self._named.items())
+        return {name[:2] for name, seat in seats if seat and seat.account and seat.account.name == account}
+
     def take(self, seat: Seat, account_name: str) -> Account:
         """The authority's credential belongs to this account."""
         account = self.account(account_name)

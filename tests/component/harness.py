@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Protocol
 
+from issuer.controllers.pace import Pace
 from issuer.controllers.program import Options
-from issuer.controllers.requests import Pace
 from issuer.kube.client import TIMEOUT
 from issuer.pki.csr import parse_pem
 from issuer.sandbox import objects

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
-from issuer.controllers.requests import Pace
+from issuer.controllers.pace import Pace
 from tests.component import harness, rig
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
 from issuer.api.meta import format_time
+from issuer.controllers.pace import Pace
 from issuer.controllers.program import Options
-from issuer.controllers.requests import Pace
 from issuer.pki.csr import parse_pem
 from issuer.sandbox import objects
 from issuer.sandbox.cluster import StatusError

@@ -162,7 +162,7 @@ async def test_nothing_is_written_to_a_finished_request(new_stage: NewStage) -> 
         await stage.apply(objects.issuer("web", [stage.backup()], namespace=stage.namespace))
         await stage.ask("later", "web")
         await ended(stage, "later")
-        stage.program.request_controller.wake()
+        stage.program.request_controller.triggers.wake()
         await stage.ask("last", "web")
         await ended(stage, "last")
         assert writes_to(stage, "www") == written

@@ -39,11 +39,11 @@ async def test_deadlines_spread_over_two_seconds_are_all_met(new_stage: NewStage
     """As cert-manager writes them, approvals are whole seconds; here the moments at which timers are set are spread."""
     async with new_stage(options(leader_election=False), approve=False) as stage:
         await until(lambda: stage.program.is_leading)
-        approved = datetime.now(UTC).replace(microsecond=0) - timedelta(seconds=DEFAULT_DEADLINE - 2)
         names = [f"late-{number}" for number in range(120)]
         for name in names:
             await stage.ask(name, "nowhere")
-            await approve(stage, name, approved)
+            whole = datetime.now(UTC).replace(microsecond=0)
+            await approve(stage, name, whole - timedelta(seconds=DEFAULT_DEADLINE - 2))
             await asyncio.sleep(0)
         await stage.finished(names)
         assert {request(stage, name).ready and request(stage, name).ready.reason for name in names} == {"Failed"}  # type: ignore[union-attr]

@@ -50,7 +50,6 @@ async def told_of(stage: Stage, words: str) -> CertificateRequest:
     return request(stage, "one")
 
 
-@known_fault("M2: an issuer that is away counts as one with a deadline of an hour")
 async def test_an_issuer_that_is_deleted_and_made_again_costs_no_request_its_deadline(new_stage: NewStage) -> None:
     async with new_stage(hurried(), approve=False) as stage:
         await waits_for_two_hours(stage)
@@ -61,7 +60,6 @@ async def test_an_issuer_that_is_deleted_and_made_again_costs_no_request_its_dea
         assert reason(await ended(stage, "one")) == "Issued"
 
 
-@known_fault("M2: an issuer that cannot be used counts as one with a deadline of an hour")
 async def test_a_typo_in_an_issuer_costs_no_request_its_deadline(new_stage: NewStage) -> None:
     async with new_stage(hurried(), approve=False) as stage:
         await waits_for_two_hours(stage)
@@ -79,7 +77,6 @@ def nonsense(stage: Stage) -> Manifest:
     return {**stage.edge(**QUICK), "caBundle": "no certificate"}
 
 
-@known_fault("M2: a request that is older than an hour fails before its issuer is installed")
 async def test_an_issuer_that_is_installed_hours_after_its_requests_signs_them(new_stage: NewStage) -> None:
     async with new_stage(hurried(), approve=False, controlled=False) as stage:
         await stage.ask("one", "local")
@@ -150,7 +147,6 @@ async def test_an_issuer_whose_status_was_written_by_the_next_version_goes_on_si
         await stage.stop_controller()
 
 
-@known_fault("M10: each change of an issuer walks all requests that there are")
 async def test_a_change_of_an_issuer_does_not_walk_the_requests_of_all_others(
     new_stage: NewStage, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from issuer.cli import stage as stage_module
-from issuer.controllers.requests import Pace
+from issuer.controllers.pace import Pace
 from issuer.kube import reflector
 from issuer.kube.backoff import Backoff
 from issuer.kube.errors import LeaseLostError, UnreachableError

@@ -261,4 +261,5 @@ async def swept(stage: Stage) -> None:
     """Let what is under way end, and look for certificates that nobody received."""
     await stage.ask("bystander", "web")
     await stage.finished(["bystander"])
+    await until(lambda: not stage.program.request_controller.unfinished())
     await stage.program.engine.sweep()

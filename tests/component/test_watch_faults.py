@@ -126,5 +126,5 @@ async def test_a_failing_read_of_a_secret_is_no_end(new_stage: NewStage) -> None
         await stage.ask("www", "alone")
         assert (await pending(stage, "www")).status.failure_time is None
         stage.cluster.faults.remove(broken)
-        stage.program.request_controller.wake()
+        stage.program.request_controller.triggers.wake()
         assert signer_of(await ended(stage, "www")) == "edge"

@@ -130,7 +130,6 @@ async def test_a_token_that_was_revoked_is_replaced_by_the_one_in_its_file(fault
         await site.all_signed_once(names)
 
 
-@pytest.mark.xfail(strict=True, reason="controllers.md C2: one plain 404 is taken as the end of the request")
 async def test_a_404_that_does_not_name_the_request_proves_nothing(faulty_plane: ControlPlane) -> None:
     async with Site(faulty_plane, "one") as site:
         await site.led()

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from issuer.kube.queue import NEW, RETRY, WorkQueue
+from issuer.kube.queue import NEW, RETRY, SHARE, WorkQueue
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -127,8 +127,23 @@ async def test_a_flood_of_new_keys_does_not_hold_a_retried_one_back_for_ever() -
             queue.add(f"new{i}")
         await asyncio.sleep(29)
         assert "retried" not in work.keys
-        await asyncio.sleep(4)
+        await asyncio.sleep(2 + SHARE)
         assert "retried" in work.keys
+
+
+async def test_a_crowd_of_retried_keys_leaves_new_ones_most_of_the_places() -> None:
+    queue, work = queue_of(patience=1.0), Work(takes=1)
+    async with running(queue, work):
+        queue.add("busy")
+        for i in range(100):
+            queue.add(f"retried{i}", priority=RETRY)
+        await asyncio.sleep(10.5)
+        for i in range(9):
+            queue.add(f"new{i}")
+        await asyncio.sleep(12)
+    later = work.keys[11:23]
+    assert sum(key.startswith("new") for key in later) == 9
+    assert sum(key.startswith("retried") for key in later) == 3
 
 
 async def test_a_delayed_key_waits_for_its_time_and_the_earliest_delay_wins() -> None:

@@ -297,6 +297,9 @@ class Heard(Silence):
     def forgotten(self, account: str) -> None:
         del self.accounts[account]
 
+    def refused(self, account: str) -> None:
+        pass
+
     def recovered(self, account: str) -> None:
         self.recoveries.append(account)
 

@@ -1,7 +1,4 @@
-"""Known faults on the way of a request to its end: each test says what is right, and is marked until it is so.
-
-They are about requests that starve, that are called often, and about what somebody else writes at the same moment.
-"""
+"""When a request is looked at, called for and written, and what somebody else may write at the same moment."""
 
 from __future__ import annotations
 
@@ -12,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from issuer.api.request import signer_of
-from issuer.controllers.requests import Pace
+from issuer.controllers.pace import Pace
 from issuer.kube.queue import WorkQueue
 from issuer.sandbox import objects
 from issuer.sandbox.cdn import MockCDN
@@ -27,7 +24,6 @@ from tests.component.known_faults import (
     ended,
     heard,
     hurried,
-    known_fault,
     led,
     ready_issuers,
     reason,
@@ -65,7 +61,6 @@ async def interrupted(stage: Stage, *types: str) -> None:
 
 
 @pytest.mark.parametrize("names_the_request", [False, True], ids=["plain", "names the request"])
-@known_fault("C2: one 404 drops the result, and the sweep revokes the certificate")
 async def test_one_404_on_a_write_costs_neither_the_result_nor_the_certificate(
     new_stage: NewStage, names_the_request: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -82,7 +77,6 @@ async def test_one_404_on_a_write_costs_neither_the_result_nor_the_certificate(
         assert signatures(stage) == 1
 
 
-@known_fault("M4: while old requests fill the lane, a new one has no turn")
 async def test_a_new_request_has_a_turn_while_old_ones_are_tried_again_and_again(
     new_stage: NewStage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -105,7 +99,6 @@ async def test_a_new_request_has_a_turn_while_old_ones_are_tried_again_and_again
         assert reason(await heard(stage, "new")) == "Pending"
 
 
-@known_fault("M4: the deadline is armed within the first turn, which a full lane puts off")
 async def test_the_deadline_of_a_request_that_waits_for_its_first_turn_is_met(
     new_stage: NewStage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -124,7 +117,6 @@ async def test_the_deadline_of_a_request_that_waits_for_its_first_turn_is_met(
 
 
 @pytest.mark.parametrize(("said", "told"), [("Denied", "Denied"), ("InvalidRequest", "Failed")])
-@known_fault("M11: a verdict that meets a conflict is written again, whatever the conflict was about")
 async def test_what_an_approver_or_a_policy_says_just_before_our_write_counts(
     new_stage: NewStage, said: str, told: str
 ) -> None:
@@ -140,7 +132,6 @@ async def test_what_an_approver_or_a_policy_says_just_before_our_write_counts(
         assert not found.status.certificate
 
 
-@known_fault("M16: a Pending condition that meets a conflict is not written again")
 async def test_why_a_request_waits_is_told_even_if_somebody_else_wrote_at_that_moment(new_stage: NewStage) -> None:
     async with new_stage(hurried(), approve=False) as stage:
         await led(stage)
@@ -153,7 +144,6 @@ async def test_why_a_request_waits_is_told_even_if_somebody_else_wrote_at_that_m
         assert "does not exist" in message(await heard(stage, "one"))
 
 
-@known_fault("M12: a Pending condition that cannot be written repeats the turn, at the first pace")
 async def test_a_pending_condition_that_cannot_be_written_repeats_the_write_and_not_the_turn(
     new_stage: NewStage,
 ) -> None:
@@ -167,7 +157,6 @@ async def test_a_pending_condition_that_cannot_be_written_repeats_the_write_and_
         assert signatures(stage) <= 8, "doubled pauses from 25 ms on leave room for no more in these seconds"
 
 
-@known_fault("M12: an issuer whose status cannot be written wakes its requests twice a second")
 async def test_an_issuer_whose_status_meets_conflicts_does_not_hurry_its_requests(new_stage: NewStage) -> None:
     async with new_stage(hurried(pace=Pace(first=20, largest=20))) as stage:
         refused = Fault(kind="conflict", method="PATCH", path_contains="/cdnissuers/web/status")
@@ -185,7 +174,6 @@ async def test_an_issuer_whose_status_meets_conflicts_does_not_hurry_its_request
         assert signatures(stage) == before
 
 
-@known_fault("M12: whatever recovers wakes the requests of all issuers")
 async def test_the_recovery_of_one_authority_does_not_hurry_the_requests_of_another(new_stage: NewStage) -> None:
     async with (
         MockCDN(tokens=["sandbox-token"], rate_limit=None) as other,
@@ -213,7 +201,6 @@ async def test_the_recovery_of_one_authority_does_not_hurry_the_requests_of_anot
         assert signatures(stage) == before
 
 
-@known_fault("M13a: a kind that is not served here is told not to exist")
 async def test_a_request_for_a_kind_that_is_not_served_here_is_left_alone(new_stage: NewStage) -> None:
     async with new_stage(hurried(cluster_issuers=False), approve=False) as stage:
         await stage.apply(objects.issuer("wide", [stage.backup()]))
@@ -231,7 +218,6 @@ async def test_a_request_for_a_kind_that_is_not_served_here_is_left_alone(new_st
 
 
 @pytest.mark.parametrize("kind", ["Issuer", "CdnIssuer"])
-@known_fault("M13b: a request of our group with an unknown kind is passed over in silence")
 async def test_a_request_of_our_group_with_an_unknown_kind_is_told_and_ends_at_the_deadline(
     new_stage: NewStage, kind: str
 ) -> None:
