@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 import uvloop
 
+from issuer.cli.environment import Command, Namespace
 from issuer.controllers.program import Options, Program
 from issuer.kube.client import KubeClient
 from issuer.kube.errors import KubeError, LeaseLostError
@@ -42,24 +43,36 @@ def own_namespace() -> str:
     return DEFAULT_NAMESPACE
 
 
-@click.command(context_settings={"show_default": True})
+@click.command("run", cls=Command, context_settings={"show_default": True})
 @click.option(
     "--kubeconfig", type=click.Path(), default=None, help="Kubeconfig file; without it, the pod's own account."
 )
 @click.option("--context", default=None, help="Context of the kubeconfig.")
-@click.option("--namespace", "-n", "namespaces", multiple=True, help="Serve this namespace only; may be repeated.")
+@click.option(
+    "--namespace",
+    "-n",
+    "namespaces",
+    type=Namespace(),
+    multiple=True,
+    help="Serve this namespace only; may be repeated. In the environment, with commas.",
+)
 @click.option(
     "--cluster-issuers/--no-cluster-issuers", default=True, help="Serve CDNClusterIssuers (needs cluster-wide rights)."
 )
 @click.option(
     "--cluster-resource-namespace",
+    type=Namespace(),
     default=own_namespace,
     show_default="the pod's namespace",
     help="Where the Secrets of CDNClusterIssuers are.",
 )
 @click.option("--leader-elect/--no-leader-elect", default=True, help="Work only while holding the Lease.")
 @click.option(
-    "--lease-namespace", default=own_namespace, show_default="the pod's namespace", help="Namespace of the Lease."
+    "--lease-namespace",
+    type=Namespace(),
+    default=own_namespace,
+    show_default="the pod's namespace",
+    help="Namespace of the Lease.",
 )
 @click.option("--lease-name", default="cdn-issuer", help="Name of the Lease.")
 @click.option("--lease-duration", type=_SECONDS, default=15.0, help="Seconds until a silent leader is replaced.")
