@@ -10,23 +10,14 @@ from __future__ import annotations
 
 import difflib
 import os
-import re
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from issuer.api.issuer import NAME_PATTERN
-
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    _TextType = click.ParamType[str]
-else:
-    _TextType = click.ParamType  # not generic before click 8.5
-
 PREFIX: Final = "CDN_ISSUER"
-MAX_NAMESPACE: Final = 63
-"""Characters of a namespace's name (RFC 1123 label; Kubernetes: `apimachinery/pkg/api/validation`)."""
 
 
 class Command(click.Command):
@@ -65,47 +56,6 @@ class Command(click.Command):
                 raise click.UsageError(
                     f"the environment variable {variable} is empty; give it a value or leave it out", ctx
                 )
-
-
-class Namespace(_TextType):
-    """The name of a namespace; in the environment several have commas between them."""
-
-    name = "namespace"
-    envvar_list_splitter = ","
-
-    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """The name without blanks around it.
-
-        Raises:
-            click.BadParameter: no namespace can have that name.
-        """
-        found = value.strip()
-        if not re.fullmatch(NAME_PATTERN, found) or len(found) > MAX_NAMESPACE:
-            self.fail(
-                f"{value!r} is no name of a namespace: 1 to {MAX_NAMESPACE} lower-case letters, digits and '-', "
-                "a letter or digit first and last",
-                param,
-                ctx,
-            )
-        return found
-
-
-class ListedText(_TextType):
-    """Text that is not empty; in the environment several have commas between them."""
-
-    name = "text"
-    envvar_list_splitter = ","
-
-    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """The text without blanks around it.
-
-        Raises:
-            click.BadParameter: nothing is left.
-        """
-        found = value.strip()
-        if not found:
-            self.fail("it is empty", param, ctx)
-        return found
 
 
 def _long_name(option: click.Option) -> str:

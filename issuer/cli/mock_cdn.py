@@ -8,7 +8,8 @@ from pathlib import Path
 
 import click
 
-from issuer.cli.environment import Command, ListedText
+from issuer.cli.environment import Command
+from issuer.cli.parameters import ListedText
 from issuer.sandbox.cdn import MockCDN
 
 
