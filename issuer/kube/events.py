@@ -125,6 +125,8 @@ class EventRecorder:
         instance: names this process; `reportingInstance`.
         monotonic: the clock for intervals.
         now: the wall clock, UTC, for the Events' times.
+        observer: called with the outcome of each Event: `written`, or why it was given up: `silenced` (its object has
+            too much to say), `queue_full`, `failed` (the API server would not have it) or `stopped`.
 
     Attributes:
         dropped: Events that were given up: too many, or the API server would not have them.
@@ -139,6 +141,7 @@ class EventRecorder:
         *,
         monotonic: Callable[[], float] = time.monotonic,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        observer: Callable[[str], None] = lambda _outcome: None,
     ) -> None:
         self.dropped = 0
         self.written = 0
@@ -147,6 +150,7 @@ class EventRecorder:
         self._instance = instance[:128]
         self._monotonic = monotonic
         self._now = now
+        self._observer = observer
         self._series: OrderedDict[_Key, _Series] = OrderedDict()
         self._waiting: list[tuple[float, int, _Series]] = []
         self._order = count()
@@ -175,8 +179,11 @@ class EventRecorder:
             if not series.waits:
                 self._enqueue(series, max(clock, series.due))
             return
-        if not self._allowed(who, clock) or len(self._waiting) >= MAX_WAITING:
-            self.dropped += 1
+        if not self._allowed(who, clock):
+            self._lost("silenced")
+            return
+        if len(self._waiting) >= MAX_WAITING:
+            self._lost("queue_full")
             return
         series = _Series(regarding, type_, reason, _cut(message), first=now, last=now, happened=clock)
         self._series[key] = series
@@ -208,7 +215,8 @@ class EventRecorder:
                     await self._write_next()
         except TimeoutError:
             pass
-        self.dropped += len(self._waiting)
+        for _ in self._waiting:
+            self._lost("stopped")
         self._waiting.clear()
 
     def _enqueue(self, series: _Series, due: float) -> None:
@@ -248,13 +256,18 @@ class EventRecorder:
             raise
         else:
             self.written += 1
+            self._observer("written")
             series.failures = 0
         series.waits, series.due = False, self._monotonic() + INTERVAL
         if series.count > total:
             self._enqueue(series, series.due)
 
-    def _give_up(self, series: _Series, error: KubeError) -> None:
+    def _lost(self, why: str) -> None:
         self.dropped += 1
+        self._observer(why)
+
+    def _give_up(self, series: _Series, error: KubeError) -> None:
+        self._lost("failed")
         series.failures = 0
         logger.info(
             "an Event could not be written: %s",

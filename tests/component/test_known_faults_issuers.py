@@ -109,29 +109,3 @@ def observed(stage: Stage) -> int:
     """The generation of the issuer that its Ready condition is about."""
     status = stage.cluster.get("cdnissuers", stage.namespace, "local").get("status", {})
     return max((condition.get("observedGeneration", 0) for condition in status.get("conditions", [])), default=0)
-
-
-@known_fault("m6: issuers that do not exist use up the names that the metrics tell apart")
-async def test_requests_for_issuers_that_do_not_exist_take_no_real_issuer_its_metrics(
-    new_stage: NewStage, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("issuer.observe.metrics.MAX_ISSUERS", 3)
-    async with new_stage(hurried(), approve=False) as stage:
-        await led(stage)
-        for number in range(3):
-            await stage.ask(f"typo-{number}", f"typo-{number}")
-            await say(stage, f"typo-{number}", "Denied")
-            await ended(stage, f"typo-{number}")
-        await stage.apply(objects.issuer("local", [stage.backup()], namespace=stage.namespace))
-        await stage.ask("one", "local")
-        await say(stage, "one", "Approved")
-        await ended(stage, "one")
-        await until(lambda: 'outcome="issued"' in page(stage), BOUND)
-        issued = [line for line in page(stage).splitlines() if 'outcome="issued"' in line and "requests_total" in line]
-        assert len(issued) == 1
-        assert 'issuer="local"' in issued[0]
-
-
-def page(stage: Stage) -> str:
-    """What Prometheus would scrape."""
-    return stage.metrics.render()[0].decode()
