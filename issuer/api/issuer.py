@@ -4,11 +4,15 @@ These structs are the one source of the CRDs: `issuer.api.schema` turns them, wi
 given here, into OpenAPI schemas, and `issuer.api.spec` reads objects with them. What is particular to one kind of
 authority (`cloudflare`, `ca`) is declared in that authority's own module and joined in through the registry, so this
 module does not change when a kind is added.
+
+What another version of this project wrote is read as far as it can be: CRDs are installed before the controller that
+goes with them, and stay when it is rolled back. A field that is not known here is passed over (the API server drops
+what its schema does not know, so it is no typo), and so is a status that cannot be read: it is ours to write.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, get_args
 
 import msgspec
 from msgspec import Meta, Struct, field, inspect
@@ -60,20 +64,20 @@ def ordered_durations(type_: type[Struct]) -> list[tuple[inspect.Field, inspect.
 SecretName = Annotated[str, Meta(description="Name of the Secret.", min_length=1, max_length=253)]
 
 
-class SecretReference(Struct, frozen=True, forbid_unknown_fields=True):
+class SecretReference(Struct, frozen=True):
     """Names a Secret, in the issuer's namespace or, for a CDNClusterIssuer, in the cluster resource namespace."""
 
     name: SecretName
 
 
-class SecretKeyReference(Struct, frozen=True, forbid_unknown_fields=True):
+class SecretKeyReference(Struct, frozen=True):
     """Names one key of a Secret."""
 
     name: SecretName
     key: Annotated[str, Meta(description="Key within the Secret.", min_length=1, max_length=253)]
 
 
-class Timeouts(Struct, frozen=True, forbid_unknown_fields=True):
+class Timeouts(Struct, frozen=True):
     """How long a call to this authority may take."""
 
     connect: Annotated[
@@ -89,7 +93,7 @@ class Timeouts(Struct, frozen=True, forbid_unknown_fields=True):
     )
 
 
-class Retry(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
+class Retry(Struct, frozen=True, rename="camel"):
     """How often and how fast an attempt is repeated within a turn, with full jitter."""
 
     attempts: Annotated[int, Meta(description="Attempts in one turn, the first included.", ge=1, le=10)] = 3
@@ -101,7 +105,7 @@ class Retry(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
     )
 
 
-class CircuitBreaker(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
+class CircuitBreaker(Struct, frozen=True, rename="camel"):
     """When this authority counts as down, and how long it is left alone then."""
 
     consecutive_failures: Annotated[
@@ -124,7 +128,7 @@ class CircuitBreaker(Struct, frozen=True, forbid_unknown_fields=True, rename="ca
     max_open_for: Annotated[Duration, bounds("100ms", "6h", "Longest time between two probes.")] = Duration("5m")
 
 
-class Limits(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
+class Limits(Struct, frozen=True, rename="camel"):
     """How much is asked of this authority, over all issuers that use the same endpoint and credential."""
 
     requests_per_second: Annotated[float, Meta(description="Sustained calls a second.", ge=0.01, le=10000)] = 4.0
@@ -132,7 +136,7 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
     in_flight: Annotated[int, Meta(description="Calls that may be under way at the same time.", ge=1, le=1000)] = 10
 
 
-class AuthorityCommon(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, rename="camel"):
+class AuthorityCommon(Struct, frozen=True, kw_only=True, rename="camel"):
     """The fields that every kind of authority has."""
 
     name: Annotated[
@@ -170,7 +174,7 @@ class AuthorityCommon(Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     ] = None
 
 
-class Failover(Struct, frozen=True, forbid_unknown_fields=True):
+class Failover(Struct, frozen=True):
     """When the next authority is asked."""
 
     on: Annotated[
@@ -179,7 +183,7 @@ class Failover(Struct, frozen=True, forbid_unknown_fields=True):
     ] = ("Unavailable", "RateLimited", "Unauthorized")
 
 
-class SpecCommon(Struct, frozen=True, forbid_unknown_fields=True):
+class SpecCommon(Struct, frozen=True):
     """Which authorities sign, and for how long they are tried.
 
     The fields of a specification beside its list of authorities.
@@ -219,7 +223,9 @@ class AuthorityStatus(Struct, frozen=True, rename="camel", omit_defaults=True, k
     name: Annotated[
         str, Meta(description="Name of the authority in spec.authorities.", extra_json_schema={"maxLength": 63})
     ]
-    state: Annotated[State, Meta(description="Whether it can sign now.")]
+    state: Annotated[
+        str, Meta(description="Whether it can sign now.", extra_json_schema={"enum": list(get_args(State))})
+    ]
     message: Annotated[
         str, Meta(description="What is wrong, and what to do about it.", extra_json_schema={"maxLength": 32768})
     ] = ""
@@ -253,11 +259,19 @@ class IssuerStatus(Struct, frozen=True, rename="camel"):
 
 
 class Issuer(Struct, frozen=True):
-    """A CDNIssuer or CDNClusterIssuer. The specification stays raw, so that nonsense is a value, not a crash."""
+    """A CDNIssuer or CDNClusterIssuer. What it holds stays raw, so that nonsense is a value, not a crash."""
 
     metadata: ObjectMeta
     spec: msgspec.Raw = field(default_factory=lambda: msgspec.Raw(b"{}"))
-    status: IssuerStatus = IssuerStatus()
+    raw_status: msgspec.Raw = field(default_factory=lambda: msgspec.Raw(b"{}"), name="status")
+
+    @property
+    def status(self) -> IssuerStatus:
+        """What was said of it last; empty if nothing was, or if it cannot be read."""
+        try:
+            return msgspec.json.decode(self.raw_status, type=IssuerStatus)
+        except msgspec.DecodeError:
+            return IssuerStatus()
 
     @property
     def kind(self) -> str:

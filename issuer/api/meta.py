@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -53,6 +53,13 @@ class ObjectMeta(msgspec.Struct, frozen=True, rename="camel"):
     def annotation(self, name: str) -> str | None:
         """The value of one annotation, or None."""
         return (self.annotations or {}).get(name)
+
+
+def without_nulls(value: Any) -> Any:
+    """Decoded JSON without the fields that are null: they count as absent."""
+    if isinstance(value, dict):
+        return {name: without_nulls(part) for name, part in value.items() if part is not None}
+    return [without_nulls(item) for item in value] if isinstance(value, list) else value
 
 
 def parse_time(text: str | None) -> datetime | None:

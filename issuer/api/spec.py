@@ -2,6 +2,7 @@
 
 The API server enforces the same rules by the CRD. They are enforced here again, because an object may have been stored
 under an older CRD, and because the sandbox knows no schemas. A field that is null counts as absent, as it does there.
+A field that is not known counts as absent too: it comes from the CRD of a newer version.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from issuer.api.issuer import (
     SpecCommon,
     ordered_durations,
 )
+from issuer.api.meta import without_nulls
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -44,7 +46,7 @@ def parse(raw: bytes | msgspec.Raw, kinds: Collection[str]) -> IssuerSpec:
     """
     wire = _object(raw, "spec")
     entries = _decode(wire.pop("authorities", msgspec.Raw(b"[]")), list[msgspec.Raw], "spec.authorities")
-    common = convert(_plain(wire, "spec"), SpecCommon, "spec")
+    common = convert(_plain(wire, SpecCommon, "spec"), SpecCommon, "spec")
     if not 1 <= len(entries) <= MAX_AUTHORITIES:
         raise InvalidSpecError(f"spec.authorities: 1 to {MAX_AUTHORITIES} are needed, there are {len(entries)}")
     authorities = tuple(_authority(entry, kinds, f"spec.authorities[{i}]") for i, entry in enumerate(entries))
@@ -76,7 +78,7 @@ def convert(value: Any, type_: type[T], path: str) -> T:
         InvalidSpecError: with the path of the field, `path` in front.
     """
     try:
-        converted = msgspec.convert(_without_nulls(value), type_, dec_hook=_dec_hook)
+        converted = msgspec.convert(without_nulls(value), type_, dec_hook=_dec_hook)
     except msgspec.ValidationError as error:
         raise InvalidSpecError(_located(str(error), path)) from None
     except RecursionError:
@@ -87,17 +89,15 @@ def convert(value: Any, type_: type[T], path: str) -> T:
 
 def _authority(raw: msgspec.Raw, kinds: Collection[str], path: str) -> AuthoritySpec:
     wire = _object(raw, path)
-    known = {field.encode_name for field in msgspec.structs.fields(AuthorityCommon)}
-    unknown = sorted(set(wire) - known - set(kinds))
-    if unknown:
+    given = sorted(kind for kind in kinds if kind in wire and bytes(wire[kind]) != b"null")
+    unknown = sorted(set(wire) - _names(AuthorityCommon) - set(kinds))
+    if unknown and not given:
         raise InvalidSpecError(
             f"{path}: unknown field {unknown[0][:MAX_QUOTED]!r}; authority types are {_listed(kinds)}"
         )
-    given = sorted(kind for kind in kinds if kind in wire and bytes(wire[kind]) != b"null")
     if len(given) != 1:
         raise InvalidSpecError(f"{path}: exactly one of {_listed(kinds)} is needed, there are {len(given)}")
-    known_wire = {name: value for name, value in wire.items() if name in known}
-    common = convert(_plain(known_wire, path), AuthorityCommon, path)
+    common = convert(_plain(wire, AuthorityCommon, path), AuthorityCommon, path)
     if common.ca_bundle and common.ca_bundle_secret_ref:
         raise InvalidSpecError(f"{path}: caBundle and caBundleSecretRef exclude each other")
     return AuthoritySpec(common=common, kind=given[0], config=wire[given[0]])
@@ -119,14 +119,13 @@ def _decode(raw: bytes | msgspec.Raw, type_: type[V], path: str) -> V:
         raise InvalidSpecError(f"{path}: nested too deeply") from None
 
 
-def _plain(wire: Mapping[str, msgspec.Raw], path: str) -> dict[str, Any]:
-    return {name: _decode(value, Any, f"{path}.{name}") for name, value in wire.items()}
+def _plain(wire: Mapping[str, msgspec.Raw], type_: type[msgspec.Struct], path: str) -> dict[str, Any]:
+    """The fields of the struct; what else there is stays undecoded."""
+    return {name: _decode(wire[name], Any, f"{path}.{name}") for name in sorted(_names(type_) & set(wire))}
 
 
-def _without_nulls(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _without_nulls(part) for name, part in value.items() if part is not None}
-    return [_without_nulls(item) for item in value] if isinstance(value, list) else value
+def _names(type_: type[msgspec.Struct]) -> set[str]:
+    return {field.encode_name for field in msgspec.structs.fields(type_)}
 
 
 def _dec_hook(type_: type, value: Any) -> Any:

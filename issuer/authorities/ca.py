@@ -43,7 +43,7 @@ LEAST_LEFT: Final = timedelta(hours=1)
 """cert-manager's shortest duration; a CA that is about to expire signs nothing shorter than this unless asked to."""
 
 
-class Config(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
+class Config(Struct, frozen=True, rename="camel"):
     """Signs in this process with the key pair of a CA, as cert-manager's CA issuer does."""
 
     secret_ref: Annotated[

@@ -35,7 +35,7 @@ _SERVICE_KEY: Final = (
 )
 
 
-class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
+class Config(msgspec.Struct, frozen=True, rename="camel"):
     """Signs with Cloudflare's Origin CA. Only Cloudflare's edge trusts what it signs."""
 
     api_token_secret_ref: Annotated[

@@ -11,6 +11,7 @@ import yaml
 from issuer.api import crd
 from issuer.api.issuer import GROUP
 from issuer.authorities import registry
+from issuer.cli.environment import Command
 
 if TYPE_CHECKING:
     from issuer.api.schema import Schema
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 _HEAD: Final = "# Made from the code by `make crds`, and compared with it by a test. Do not edit.\n"
 
 
-@click.command()
+@click.command("crds", cls=Command)
 @click.option(
     "--directory",
     type=click.Path(file_okay=False, path_type=Path),

@@ -17,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from issuer.cli import tryout
+from issuer.cli.environment import Command
 from issuer.cli.incident import Incident, Phase
 from issuer.cli.run import LOOP_FACTORY
 from issuer.cli.stage import Stage
@@ -31,7 +32,7 @@ FRAME: Final = 0.15
 _COLOURS: Final = {"Available": "green", "Degraded": "yellow", "Open": "red", "Unauthorized": "red", "Unknown": "dim"}
 
 
-@click.command()
+@click.command("demo", cls=Command)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object at the end and nothing else.")
 @click.option("--serve", is_flag=True, help="Stay up afterwards and print commands to try.")
 @click.option("--verbose", is_flag=True, help="Show the controller's log.")

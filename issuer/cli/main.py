@@ -41,7 +41,6 @@ class LazyGroup(click.Group):
     cls=LazyGroup,
     context_settings={
         "help_option_names": ["-h", "--help"],
-        "auto_envvar_prefix": "CDN_ISSUER",
         "show_default": True,
     },
 )
@@ -49,5 +48,6 @@ class LazyGroup(click.Group):
 def main() -> None:
     """The external issuer for cert-manager that cannot get stuck.
 
-    Every option can be given as an environment variable: CDN_ISSUER_<COMMAND>_<OPTION>.
+    Every option of a command can be given as an environment variable: CDN_ISSUER_<COMMAND>_<OPTION>. Lists have commas
+    there. A variable that belongs to no option of the command is refused.
     """

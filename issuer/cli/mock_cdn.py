@@ -8,13 +8,17 @@ from pathlib import Path
 
 import click
 
+from issuer.cli.environment import Command
+from issuer.cli.parameters import ListedText
 from issuer.sandbox.cdn import MockCDN
 
 
-@click.command("mock-cdn", context_settings={"show_default": True})
+@click.command("mock-cdn", cls=Command, context_settings={"show_default": True})
 @click.option("--port", type=click.IntRange(0, 65535), default=8788, help="Port on 127.0.0.1; 0 for a free one.")
-@click.option("--token", "tokens", multiple=True, default=["sandbox-token"], help="API token that is accepted.")
-@click.option("--zone", "zones", multiple=True, default=["example.com"], help="Zone of the account.")
+@click.option(
+    "--token", "tokens", type=ListedText(), multiple=True, default=["sandbox-token"], help="API token that is accepted."
+)
+@click.option("--zone", "zones", type=ListedText(), multiple=True, default=["example.com"], help="Zone of the account.")
 @click.option("--latency", type=click.FloatRange(min=0), default=0.0, help="Seconds that signing takes.")
 @click.option(
     "--roots-file", type=click.Path(dir_okay=False, path_type=Path), default=None, help="Write the roots there."

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 import uvloop
 
+from issuer.cli.environment import Command
+from issuer.cli.parameters import Address, ListenAddress, Namespace
 from issuer.controllers.program import Options, Program
 from issuer.kube.client import KubeClient
 from issuer.kube.errors import KubeError, LeaseLostError
@@ -42,24 +44,36 @@ def own_namespace() -> str:
     return DEFAULT_NAMESPACE
 
 
-@click.command(context_settings={"show_default": True})
+@click.command("run", cls=Command, context_settings={"show_default": True})
 @click.option(
     "--kubeconfig", type=click.Path(), default=None, help="Kubeconfig file; without it, the pod's own account."
 )
 @click.option("--context", default=None, help="Context of the kubeconfig.")
-@click.option("--namespace", "-n", "namespaces", multiple=True, help="Serve this namespace only; may be repeated.")
+@click.option(
+    "--namespace",
+    "-n",
+    "namespaces",
+    type=Namespace(),
+    multiple=True,
+    help="Serve this namespace only; may be repeated. In the environment, with commas.",
+)
 @click.option(
     "--cluster-issuers/--no-cluster-issuers", default=True, help="Serve CDNClusterIssuers (needs cluster-wide rights)."
 )
 @click.option(
     "--cluster-resource-namespace",
+    type=Namespace(),
     default=own_namespace,
     show_default="the pod's namespace",
     help="Where the Secrets of CDNClusterIssuers are.",
 )
 @click.option("--leader-elect/--no-leader-elect", default=True, help="Work only while holding the Lease.")
 @click.option(
-    "--lease-namespace", default=own_namespace, show_default="the pod's namespace", help="Namespace of the Lease."
+    "--lease-namespace",
+    type=Namespace(),
+    default=own_namespace,
+    show_default="the pod's namespace",
+    help="Namespace of the Lease.",
 )
 @click.option("--lease-name", default="cdn-issuer", help="Name of the Lease.")
 @click.option("--lease-duration", type=_SECONDS, default=15.0, help="Seconds until a silent leader is replaced.")
@@ -71,7 +85,12 @@ def own_namespace() -> str:
 @click.option("--kube-api-timeout", type=_SECONDS, default=10.0, help="Seconds that a call to the API server may take.")
 @click.option("--kube-api-qps", type=click.FloatRange(min=0), default=0.0, help="Calls a second to it; 0 for no limit.")
 @click.option("--grace", type=_SECONDS, default=25.0, help="Seconds a clean stop may take to deliver what was signed.")
-@click.option("--listen", default="0.0.0.0:8080", help="Address of /healthz, /readyz and /metrics.")
+@click.option(
+    "--listen",
+    type=ListenAddress(),
+    default=":8080",
+    help="Address of /healthz, /readyz and /metrics; without a host, all of IPv4 and IPv6.",
+)
 @click.option("--log-format", type=click.Choice(["json", "console"]), default="json", help="How log lines look.")
 @click.option(
     "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", help="Least level."
@@ -87,6 +106,7 @@ def run(**flags: Any) -> None:
       cdn-issuer run                                     in a pod, for the whole cluster
       cdn-issuer run --kubeconfig ~/.kube/config -n web  from a desk, for one namespace
     """
+    _check_times(flags["retry_period"], flags["renew_deadline"], flags["lease_duration"])
     logs.configure(flags["log_format"], flags["log_level"])
     _spare_the_collector()
     with asyncio.Runner(loop_factory=LOOP_FACTORY) as runner:
@@ -118,8 +138,8 @@ async def _run(flags: dict[str, Any]) -> int:
         return 1
     program = Program(client, metrics, options)
     client.guard = program.may_write
-    host, _, port = flags["listen"].rpartition(":")
-    server = ObserveServer(host, int(port), metrics, healthy=program.trouble, ready=program.unready)
+    listen: Address = flags["listen"]
+    server = ObserveServer(listen.host, listen.port, metrics, healthy=program.trouble, ready=program.unready)
     try:
         await server.start()
         await program.run(stop)
@@ -135,6 +155,19 @@ async def _run(flags: dict[str, Any]) -> int:
         await client.close()
     _log.info("stopped")
     return 0
+
+
+def _check_times(retry_period: float, renew_deadline: float, lease_duration: float) -> None:
+    """A leader must have given up before it is replaced, and be able to try more than once before it gives up.
+
+    Raises:
+        click.UsageError: the times of the Lease do not allow that.
+    """
+    if not retry_period < renew_deadline < lease_duration:
+        raise click.UsageError(
+            f"--retry-period ({retry_period:g} s) must be less than --renew-deadline ({renew_deadline:g} s), "
+            f"and that less than --lease-duration ({lease_duration:g} s)"
+        )
 
 
 def _spare_the_collector() -> None:

@@ -114,7 +114,7 @@ class Program:
             renew_deadline=options.renew_deadline,
             retry_period=options.retry_period,
         )
-        self.events = EventRecorder(client, "cdn-issuer", options.identity)
+        self.events = EventRecorder(client, "cdn-issuer", options.identity, observer=metrics.event)
         namespaces = tuple(options.namespaces) or ("",)
         self.requests = Informer(
             client,

@@ -1,12 +1,12 @@
 """Kubernetes Events: what `kubectl describe` shows under an object. Word for people, so never worth waiting for.
 
-`emit` only takes a note; one task writes. What cannot be written is dropped and counted. A thing that happens again
-and again to one object (the same type, reason and, apart from its numbers, message) is one Event whose count goes up,
-written at most every half minute. An object that has too many different things to say is silenced for a while.
+`emit` only takes a note; a few tasks write the notes down, those about one object one after the other, in their order.
+What cannot be written is given up, counted, and told in the log now and then. A thing that happens again and again to
+one object (the same type, reason and, apart from its numbers, message) is one Event whose count goes up, written at
+most every half minute. An object that has too many different things to say is silenced for a while.
 
-Written with events.k8s.io/v1; where that API is missing or only core Events are allowed, with core v1. In
-events.k8s.io/v1 only `series` may change later (Kubernetes: `pkg/apis/core/validation/events.go`), so a repeated
-Event keeps the text it began with.
+A burst is kept, not dropped: thousands of requests may end within a second, when their authority is back or their
+deadline is reached, and an API server takes some tens of Events a second from one writer.
 """
 
 from __future__ import annotations
@@ -15,105 +15,45 @@ import asyncio
 import heapq
 import logging
 import re
-import secrets
 import time
 from collections import OrderedDict
-from contextlib import suppress
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import count
-from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
+from typing import TYPE_CHECKING, Final
 
-import msgspec
-
-from issuer.api.meta import format_micro_time, format_time
-from issuer.kube.client import MERGE_PATCH
-from issuer.kube.errors import (
-    AlreadyExistsError,
-    ApiError,
-    ForbiddenError,
-    KubeError,
-    NotFoundError,
-    ServerError,
-    ThrottledError,
-    UnreachableError,
-)
-from issuer.kube.resource import CORE_EVENTS, EVENTS, Resource
+from issuer.kube.errors import ApiError, KubeError, ServerError, ThrottledError, UnreachableError
+from issuer.kube.eventwriter import MAX_NOTE, EventType, EventWriter, ObjectReference, Series, fitting
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-logger = logging.getLogger(__name__)
+    from issuer.kube.eventwriter import Writer
 
-EventType = Literal["Normal", "Warning"]
+__all__ = ["MAX_NOTE", "MAX_WAITING", "WRITERS", "EventRecorder", "EventType", "ObjectReference"]
+
+logger = logging.getLogger(__name__)
 
 INTERVAL: Final = 30.0
 """Seconds between two writes of the same Event."""
 FORGET: Final = 600.0
 """Seconds after which a thing that happens again is a new Event."""
-MAX_WAITING: Final = 1000
-"""Events that wait to be written; more are dropped."""
-MAX_REMEMBERED: Final = 4096
-"""Events that may still be counted up."""
+WRITERS: Final = 8
+"""Events that are written at the same time."""
+MAX_WAITING: Final = 10_000
+"""Events that wait to be written; more are given up. At about 1 KB each."""
+MAX_REMEMBERED: Final = MAX_WAITING
+"""Events that may still be counted up, those that wait included."""
 SPAM_BURST: Final = 10
 """New Events that one object may cause at once..."""
 SPAM_REFILL: Final = 60.0
 """...and the seconds after which it may cause one more."""
-MAX_NOTE: Final = 1024
-"""Bytes of a message in UTF-8 (Kubernetes: `pkg/apis/core/validation/events.go`, legacy and new validation)."""
-_ELLIPSIS: Final = "…"
 ATTEMPTS: Final = 3
-
-
-class Writer(Protocol):
-    """The part of `KubeClient` that is needed here."""
-
-    async def create(self, resource: Resource, namespace: str, body: bytes) -> bytes:
-        """Make an object."""
-        ...
-
-    async def patch(
-        self, resource: Resource, namespace: str, name: str, body: bytes, *, content_type: str = MERGE_PATCH
-    ) -> bytes:
-        """Change an object."""
-        ...
-
-
-class ObjectReference(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
-    """The object that an Event is about."""
-
-    api_version: str
-    kind: str
-    name: str
-    namespace: str = ""
-    uid: str = ""
-
-
-@dataclass(slots=True)
-class _Series:
-    """One Event, and how often it has happened. Times without a zone are the recorder's monotonic clock."""
-
-    regarding: ObjectReference
-    type: str
-    reason: str
-    message: str
-    first: datetime
-    last: datetime
-    happened: float
-    count: int = 1
-    due: float = 0.0
-    waits: bool = False
-    failures: int = 0
-    name: str = ""
-    suffix: str = field(default_factory=lambda: secrets.token_hex(8))
-
-    @property
-    def namespace(self) -> str:
-        """Events about cluster-scoped objects live in `default`."""
-        return self.regarding.namespace or "default"
-
+TELL_AGAIN: Final = 600.0
+"""Seconds between two log lines about Events that are lost for the same reason."""
 
 _Key = tuple[str, str, str, str]
+_Entry = tuple[float, int, Series]
+"""When it is due, its number in the order of the queue, and what is to be written."""
 
 
 class EventRecorder:
@@ -125,6 +65,8 @@ class EventRecorder:
         instance: names this process; `reportingInstance`.
         monotonic: the clock for intervals.
         now: the wall clock, UTC, for the Events' times.
+        observer: called with the outcome of each Event: `written`, or why it was given up: `silenced` (its object has
+            too much to say), `queue_full`, `failed` (the API server would not have it) or `stopped`.
 
     Attributes:
         dropped: Events that were given up: too many, or the API server would not have them.
@@ -139,21 +81,25 @@ class EventRecorder:
         *,
         monotonic: Callable[[], float] = time.monotonic,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        observer: Callable[[str], None] = lambda _outcome: None,
     ) -> None:
         self.dropped = 0
         self.written = 0
-        self._client = client
-        self._component = component
-        self._instance = instance[:128]
+        self._writer = EventWriter(client, component, instance)
         self._monotonic = monotonic
         self._now = now
-        self._series: OrderedDict[_Key, _Series] = OrderedDict()
-        self._waiting: list[tuple[float, int, _Series]] = []
+        self._observer = observer
+        self._series: OrderedDict[_Key, Series] = OrderedDict()
+        self._waiting: list[_Entry] = []
         self._order = count()
+        self._busy: set[str] = set()
+        self._held: dict[str, list[_Entry]] = {}
         self._allowances: OrderedDict[str, tuple[float, float]] = OrderedDict()
+        self._told: dict[str, float] = {}
         self._wake = asyncio.Event()
-        self._writing = asyncio.Lock()
-        self._use_core = False
+        self._workers = 0
+        self._draining = False
+        self._ended = False
 
     def emit(self, regarding: ObjectReference, type_: EventType, reason: str, message: str) -> None:
         """Take a note. Never blocks, never raises; must be called on the event loop.
@@ -164,56 +110,103 @@ class EventRecorder:
             reason: one word in camel case, for machines.
             message: for people; at most `MAX_NOTE` bytes are kept. No secret, no CSR.
         """
-        who = regarding.uid or f"{regarding.kind}/{regarding.namespace}/{regarding.name}"
-        key = (who, type_, reason, _family(message))
         clock, now = self._monotonic(), self._now()
+        key = (regarding.who, type_, reason, _family(message))
         series = self._series.get(key)
         if series is not None and clock - series.happened < FORGET:
             series.count += 1
-            series.last, series.happened, series.message = now, clock, _cut(message)
+            series.last, series.happened, series.message = now, clock, fitting(message)
             self._series.move_to_end(key)
             if not series.waits:
                 self._enqueue(series, max(clock, series.due))
             return
-        if not self._allowed(who, clock) or len(self._waiting) >= MAX_WAITING:
-            self.dropped += 1
+        if not self._allowed(regarding.who, clock):
+            self._lost("silenced")
             return
-        series = _Series(regarding, type_, reason, _cut(message), first=now, last=now, happened=clock)
-        self._series[key] = series
+        if len(self._waiting) >= MAX_WAITING:
+            self._lost("queue_full")
+            return
+        new = self._series[key] = Series(
+            regarding, type_, reason, fitting(message), first=now, last=now, happened=clock
+        )
         self._series.move_to_end(key)
         if len(self._series) > MAX_REMEMBERED:
             self._series.popitem(last=False)
-        self._enqueue(series, clock)
+        self._enqueue(new, clock)
 
     async def run(self) -> None:
         """Write what is due, until cancelled."""
-        while True:
-            wait = self._waiting[0][0] - self._monotonic() if self._waiting else None
-            if wait is not None and wait <= 0:
-                async with self._writing:
-                    await self._write_next()
-                continue
-            self._wake.clear()
-            try:
-                async with asyncio.timeout(wait):
-                    await self._wake.wait()
-            except TimeoutError:
-                pass
+        async with asyncio.TaskGroup() as tasks:
+            for _ in range(WRITERS):
+                tasks.create_task(self._work())
 
     async def drain(self, grace: float) -> None:
-        """Write all that waits, counts included, for at most `grace` seconds; what is left then is dropped."""
+        """Write all that waits, counts included, for at most `grace` seconds; what is left then is given up."""
+        self._draining = True
+        self._wake.set()
         try:
-            async with asyncio.timeout(grace), self._writing:
-                while self._waiting:
-                    await self._write_next()
+            async with asyncio.timeout(grace), asyncio.TaskGroup() as tasks:
+                for _ in range(max(1, WRITERS - self._workers)):
+                    tasks.create_task(self._work_off())
         except TimeoutError:
             pass
-        self.dropped += len(self._waiting)
+        self._ended = True
+        for _ in range(len(self._waiting) + sum(map(len, self._held.values()))):
+            self._lost("stopped")
         self._waiting.clear()
+        self._held.clear()
 
-    def _enqueue(self, series: _Series, due: float) -> None:
+    async def _work(self) -> None:
+        self._workers += 1
+        try:
+            while True:
+                await self._write_next()
+        finally:
+            self._workers -= 1
+
+    async def _work_off(self) -> None:
+        while self._waiting or self._busy:
+            await self._write_next()
+
+    async def _write_next(self) -> None:
+        """Write one that is due; where none is, wait until one may be."""
+        series = self._take()
+        if series is not None:
+            try:
+                await self._write(series)
+            finally:
+                self._release(series.regarding.who)
+            return
+        self._wake.clear()
+        wait = self._waiting[0][0] - self._monotonic() if self._waiting and not self._draining else None
+        try:
+            async with asyncio.timeout(wait):
+                await self._wake.wait()
+        except TimeoutError:
+            pass
+
+    def _enqueue(self, series: Series, due: float) -> None:
         series.waits, series.due = True, due
         heapq.heappush(self._waiting, (due, next(self._order), series))
+        self._wake.set()
+
+    def _take(self) -> Series | None:
+        """The next one that is due; those of an object that is being written about are held until that is done."""
+        clock = self._monotonic()
+        while self._waiting and (self._draining or self._waiting[0][0] <= clock):
+            entry = heapq.heappop(self._waiting)
+            series = entry[2]
+            who = series.regarding.who
+            if who not in self._busy:
+                self._busy.add(who)
+                return series
+            self._held.setdefault(who, []).append(entry)
+        return None
+
+    def _release(self, who: str) -> None:
+        self._busy.discard(who)
+        for entry in self._held.pop(who, ()):
+            heapq.heappush(self._waiting, entry)
         self._wake.set()
 
     def _allowed(self, who: str, clock: float) -> bool:
@@ -226,15 +219,14 @@ class EventRecorder:
             self._allowances.popitem(last=False)
         return allowed
 
-    async def _write_next(self) -> None:
+    async def _write(self, series: Series) -> None:
         # It counts as waiting until it is written, so that what happens meanwhile does not queue it a second time.
-        series = heapq.heappop(self._waiting)[2]
         total = series.count
         try:
-            await self._write(series)
+            await self._writer.write(series)
         except (UnreachableError, ThrottledError, ServerError) as error:
             series.failures += 1
-            if series.failures < ATTEMPTS:
+            if series.failures < ATTEMPTS and not self._ended:
                 pause = 2.0**series.failures
                 if isinstance(error, ApiError) and error.retry_after:
                     pause = max(pause, error.retry_after)
@@ -244,102 +236,33 @@ class EventRecorder:
         except KubeError as error:
             self._give_up(series, error)
         except asyncio.CancelledError:
-            self._enqueue(series, series.due)  # for `drain`
+            if self._ended:
+                self._lost("stopped")
+            else:
+                self._enqueue(series, series.due)  # for `drain`
             raise
         else:
             self.written += 1
+            self._observer("written")
             series.failures = 0
         series.waits, series.due = False, self._monotonic() + INTERVAL
-        if series.count > total:
+        if series.count > total and not self._ended:
             self._enqueue(series, series.due)
 
-    def _give_up(self, series: _Series, error: KubeError) -> None:
-        self.dropped += 1
+    def _give_up(self, series: Series, error: KubeError) -> None:
         series.failures = 0
-        logger.info(
-            "an Event could not be written: %s",
-            error,
-            extra={"key": f"{series.namespace}/{series.regarding.name}", "reason": series.reason},
-        )
+        self._lost("failed", error=str(error), key=f"{series.namespace}/{series.regarding.name}")
 
-    async def _write(self, series: _Series) -> None:
-        if series.name:
-            try:
-                body = msgspec.json.encode(self._update(series))
-                await self._client.patch(self._resource, series.namespace, series.name, body)
-            except NotFoundError:
-                series.name = ""  # Events live for an hour; this one is gone, so a new one begins
-                series.suffix = secrets.token_hex(8)
-            else:
-                return
-        try:
-            await self._create(series, self._resource)
-        except (NotFoundError, ForbiddenError):
-            if self._use_core:
-                raise
-            # The API is missing, or only core Events are allowed; if it was the namespace, this fails alike.
-            await self._create(series, CORE_EVENTS)
-            self._use_core = True
-
-    async def _create(self, series: _Series, resource: Resource) -> None:
-        name = f"{series.regarding.name[:200].rstrip('.-')}.{series.suffix}"
-        event = self._core_event(series, name) if resource is CORE_EVENTS else self._event(series, name)
-        with suppress(AlreadyExistsError):  # written by an earlier attempt whose answer was lost
-            await self._client.create(resource, series.namespace, msgspec.json.encode(event))
-        series.name = name
-
-    @property
-    def _resource(self) -> Resource:
-        return CORE_EVENTS if self._use_core else EVENTS
-
-    def _event(self, series: _Series, name: str) -> dict[str, Any]:
-        event = {
-            "apiVersion": "events.k8s.io/v1",
-            "kind": "Event",
-            "metadata": {"name": name, "namespace": series.namespace},
-            "eventTime": format_micro_time(series.first),
-            "reportingController": self._component,
-            "reportingInstance": self._instance,
-            "action": series.reason,
-            "reason": series.reason,
-            "type": series.type,
-            "note": series.message,
-            "regarding": series.regarding,
-        }
-        return event | self._update(series) if series.count > 1 else event
-
-    def _core_event(self, series: _Series, name: str) -> dict[str, Any]:
-        return {
-            "apiVersion": "v1",
-            "kind": "Event",
-            "metadata": {"name": name, "namespace": series.namespace},
-            "involvedObject": series.regarding,
-            "reason": series.reason,
-            "type": series.type,
-            "source": {"component": self._component},
-            "reportingComponent": self._component,
-            "reportingInstance": self._instance,
-            "firstTimestamp": format_time(series.first),
-            "lastTimestamp": format_time(series.last),
-            "count": series.count,
-            "message": series.message,
-        }
-
-    def _update(self, series: _Series) -> dict[str, Any]:
-        """What changes when it happens again."""
-        if self._use_core:
-            return {"count": series.count, "lastTimestamp": format_time(series.last), "message": series.message}
-        # A series begins at two (validation of events.k8s.io/v1).
-        return {"series": {"count": max(2, series.count), "lastObservedTime": format_micro_time(series.last)}}
+    def _lost(self, why: str, **details: str) -> None:
+        """Count it; the log has one line for each reason in ten minutes, a metric has the rest."""
+        self.dropped += 1
+        self._observer(why)
+        clock = self._monotonic()
+        if why != "silenced" and clock - self._told.get(why, -TELL_AGAIN) >= TELL_AGAIN:
+            self._told[why] = clock
+            logger.warning("Events are lost", extra={"reason": why, "lost_so_far": self.dropped, **details})
 
 
 def _family(message: str) -> str:
     """The message without what differs each time: numbers, trace ids, durations."""
     return re.sub(r"\S*\d\S*", "#", message)
-
-
-def _cut(message: str) -> str:
-    encoded = message.encode()
-    if len(encoded) <= MAX_NOTE:
-        return message
-    return encoded[: MAX_NOTE - len(_ELLIPSIS.encode())].decode(errors="ignore") + _ELLIPSIS

@@ -4,6 +4,9 @@ Only what `lean` leaves is kept: ten thousand finished certificate requests with
 64 MB, without them they are a few. A key always means the object that is there now: an object that was deleted and
 made again under its name while nobody looked is told as a deletion and an addition, because everything that is
 remembered about an object elsewhere hangs on its UID.
+
+An object that cannot be read is not gone. What was last read of it stays, unless that was another object of its name;
+it is logged once, and `unreadable` tells of it.
 """
 
 from __future__ import annotations
@@ -13,17 +16,18 @@ import logging
 import random as random_module
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar
 
 import msgspec
 
-from issuer.api.meta import ObjectKey, ObjectMeta
+from issuer.kube.decoding import ObjectDecoder, Unreadable
 from issuer.kube.errors import UnreachableError
 from issuer.kube.reflector import INACTIVITY, WATCH_TIMEOUT, Reflector
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from issuer.api.meta import ObjectKey, ObjectMeta
     from issuer.kube.reflector import Source
     from issuer.kube.resource import Resource
 
@@ -95,9 +99,9 @@ class Informer(Generic[T]):
         """Seconds without contact after which the watch is stuck, whatever the reason."""
         self._handlers: list[Callable[[Change[T]], None]] = []
         self._unlisted = set(namespaces)
-        decoders = _Decoders(item)
+        decoder = ObjectDecoder(item)
         self._parts = {
-            namespace: _Part(decoders, keep, lean, self._tell, partial(self._listed, namespace))
+            namespace: _Part(resource, decoder, keep, lean, self._tell, partial(self._listed, namespace))
             for namespace in namespaces
         }
         self._reflectors = [
@@ -136,8 +140,13 @@ class Informer(Generic[T]):
 
     def get(self, key: ObjectKey) -> T | None:
         """The object of that key, as last heard of."""
-        part = self._parts.get("") or self._parts.get(key.namespace)
+        part = self._part(key)
         return part.items.get(key) if part is not None else None
+
+    def unreadable(self, key: ObjectKey) -> Unreadable | None:
+        """Why the object of that key, which exists, cannot be read as it is now; None if it can, or does not exist."""
+        part = self._part(key)
+        return part.unreadable.get(key) if part is not None else None
 
     def items(self) -> Iterable[T]:
         """All objects, a copy of the list."""
@@ -153,6 +162,9 @@ class Informer(Generic[T]):
             for reflector in self._reflectors:
                 tasks.create_task(reflector.run())
 
+    def _part(self, key: ObjectKey) -> _Part[T] | None:
+        return self._parts.get("") or self._parts.get(key.namespace)
+
     def _tell(self, change: Change[T]) -> None:
         for handler in self._handlers:
             try:
@@ -167,64 +179,22 @@ class Informer(Generic[T]):
             self.synced.set()
 
 
-class _Partial(msgspec.Struct):
-    """Enough of an object to name it, when the rest cannot be read."""
-
-    metadata: ObjectMeta
-
-
-class _Page(msgspec.Struct, Generic[T]):
-    items: list[T] | None = None
-
-
-class _RawPage(msgspec.Struct):
-    items: list[msgspec.Raw] | None = None
-
-
-class _Decoders(Generic[T]):
-    """Reads objects; one that does not fit its struct costs only itself."""
-
-    def __init__(self, item: type[T]) -> None:
-        self._item: msgspec.json.Decoder[T] = msgspec.json.Decoder(item)
-        page: Any = _Page[item]  # type: ignore[valid-type]
-        self._page: msgspec.json.Decoder[_Page[T]] = msgspec.json.Decoder(page)
-        self._raw_page = msgspec.json.Decoder(_RawPage)
-        self._partial = msgspec.json.Decoder(_Partial)
-
-    def page(self, body: bytes) -> list[T | ObjectMeta]:
-        """The objects of a page; of an unreadable one its metadata."""
-        try:
-            return [*(self._page.decode(body).items or ())]
-        except msgspec.ValidationError:
-            return [self.one(raw) for raw in self._raw_page.decode(body).items or ()]
-
-    def one(self, raw: msgspec.Raw) -> T | ObjectMeta:
-        """One object, or its metadata if it is not readable.
-
-        Raises:
-            msgspec.DecodeError: not even that.
-        """
-        try:
-            return self._item.decode(raw)
-        except msgspec.ValidationError as error:
-            metadata = self._partial.decode(raw).metadata
-            logger.warning("an object does not follow its schema: %s", error, extra={"key": str(metadata.key)})
-            return metadata
-
-
 class _Part(Generic[T]):
     """The objects of one namespace, or of the whole cluster: the sink of one reflector."""
 
     def __init__(
         self,
-        decoders: _Decoders[T],
+        resource: Resource,
+        decoder: ObjectDecoder[T],
         keep: Callable[[T], bool],
         lean: Callable[[T], T],
         tell: Callable[[Change[T]], None],
         on_listed: Callable[[], None],
     ) -> None:
         self.items: dict[ObjectKey, T] = {}
-        self._decoders = decoders
+        self.unreadable: dict[ObjectKey, Unreadable] = {}
+        self._resource = resource
+        self._decoder = decoder
         self._keep = keep
         self._lean = lean
         self._tell = tell
@@ -238,12 +208,13 @@ class _Part(Generic[T]):
     def page(self, body: bytes) -> None:
         """One page of a list."""
         try:
-            found = self._decoders.page(body)
+            found = self._decoder.page(body)
         except msgspec.DecodeError as error:
             raise UnreachableError(f"a page of a list cannot be read: {error}") from None
         for item in found:
-            if isinstance(item, ObjectMeta):
-                self._seen.add(item.key)
+            if isinstance(item, Unreadable):
+                self._seen.add(item.metadata.key)
+                self._misread(item)
             elif self._keep(item):
                 self._seen.add(item.metadata.key)
                 self._put(item)
@@ -252,25 +223,30 @@ class _Part(Generic[T]):
         """What no page held is gone."""
         for key in [key for key in self.items if key not in self._seen]:
             self._tell(Change(self.items.pop(key), None))
+        self.unreadable = {key: found for key, found in self.unreadable.items() if key in self._seen}
         self._seen = set()
         self._on_listed()
 
     def event(self, type_: str, item: msgspec.Raw) -> None:
         """One object was ADDED, MODIFIED or DELETED."""
         try:
-            found = self._decoders.one(item)
+            found = self._decoder.one(item)
         except msgspec.DecodeError as error:
             # It has no name that can be read, so nothing can be said of it; a new list would bring it again.
             logger.warning("an object of the watch cannot be read: %s", error)
             return
-        metadata = found if isinstance(found, ObjectMeta) else found.metadata
         if type_ == "DELETED":
-            self._drop(metadata)
-        elif not isinstance(found, ObjectMeta):
-            self._put(found) if self._keep(found) else self._drop(metadata)
+            self._drop(found.metadata)
+        elif isinstance(found, Unreadable):
+            self._misread(found)
+        elif self._keep(found):
+            self._put(found)
+        else:
+            self._drop(found.metadata)
 
     def _put(self, item: T) -> None:
         key, new = item.metadata.key, self._lean(item)
+        self.unreadable.pop(key, None)
         old = self.items.get(key)
         if old is not None and old.metadata.uid != new.metadata.uid:
             del self.items[key]
@@ -281,7 +257,23 @@ class _Part(Generic[T]):
         self.items[key] = new
         self._tell(Change(old, new))
 
+    def _misread(self, found: Unreadable) -> None:
+        key, uid = found.metadata.key, found.metadata.uid
+        known, self.unreadable[key] = self.unreadable.get(key), found
+        if known is None or (known.metadata.uid, known.reason) != (uid, found.reason):
+            logger.warning(
+                "an object exists but cannot be read: %s",
+                found.reason,
+                extra={"resource": str(self._resource), "key": str(key)},
+            )
+        old = self.items.get(key)
+        if old is not None and old.metadata.uid != uid:
+            self._tell(Change(self.items.pop(key), None))
+
     def _drop(self, metadata: ObjectMeta) -> None:
+        misread = self.unreadable.get(metadata.key)
+        if misread is not None and metadata.uid in ("", misread.metadata.uid):
+            del self.unreadable[metadata.key]
         old = self.items.get(metadata.key)
         # The late word of a namesake's end says nothing about the object that has its name now.
         if old is not None and metadata.uid in ("", old.metadata.uid):

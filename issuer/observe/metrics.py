@@ -35,7 +35,11 @@ API_CALL: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 """Seconds of a call to the Kubernetes API, which is given up after 10 by default."""
 BREAKER_STATES: Final = ("closed", "half-open", "open")
 MAX_ISSUERS: Final = 5000
-"""Issuers that are told apart. A request may name an issuer that does not exist, so users could make any number."""
+"""Issuers that are told apart, of those that have called an authority, which only an issuer that exists can."""
+MAX_NAMED: Final = 500
+"""Issuers that are told apart, of those that were only named: a request may name one that does not exist, so users
+could make any number. They take no place from those that exist."""
+EVENT_LOSSES: Final = ("silenced", "queue_full", "failed", "stopped")
 THE_REST: Final = "(others)"
 """The name of all issuers beyond that; no object of Kubernetes can have it."""
 
@@ -71,6 +75,7 @@ class Metrics:
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
         self._issuers: set[tuple[str, str, str]] = set()
+        self._named: set[tuple[str, str, str]] = set()
         self._requests = self._counter(
             "requests", "Certificate requests that have ended.", (*_ISSUER, "outcome", "authority")
         )
@@ -107,6 +112,12 @@ class Metrics:
             ("verb",),
             API_CALL,
         )
+        self._events_written = self._counter("events_written", "Kubernetes Events written or counted up.", ())
+        self._events_dropped = self._counter(
+            "events_dropped", "Kubernetes Events that were given up, by the reason.", ("reason",)
+        )
+        for reason in EVENT_LOSSES:
+            self._events_dropped.labels(reason)
         self._loop_lag = self._gauge(
             "event_loop_lag_seconds", "Longest time that the event loop was late within the last minute."
         )
@@ -137,7 +148,7 @@ class Metrics:
             authority: who signed; empty if nobody did.
             seconds: since the approval.
         """
-        labels = self._labels(issuer_kind, issuer_namespace, issuer)
+        labels = self._labels(issuer_kind, issuer_namespace, issuer, exists=bool(authority))
         self._requests.labels(*labels, outcome, authority).inc()
         self._to_the_end.labels(outcome).observe(seconds)
 
@@ -187,6 +198,13 @@ class Metrics:
         self._api_calls.labels(verb, str(resource), str(result)).inc()
         self._api_call_duration.labels(verb).observe(seconds)
 
+    def event(self, outcome: str) -> None:
+        """A Kubernetes Event was written (`written`), or given up for one of the reasons in `EVENT_LOSSES`."""
+        if outcome == "written":
+            self._events_written.inc()
+        else:
+            self._events_dropped.labels(outcome).inc()
+
     def loop_lag(self, seconds: float) -> None:
         """How late the event loop was."""
         self._loop_lag.set(seconds)
@@ -194,6 +212,7 @@ class Metrics:
     def forget_issuer(self, *, kind: str, namespace: str, name: str) -> None:
         """An issuer is gone; so are its series."""
         self._issuers.discard((kind, namespace, name))
+        self._named.discard((kind, namespace, name))
         gone = dict(zip(_ISSUER, (kind, namespace, name), strict=True))
         for metric in (self._requests, self._calls, self._call_duration, self._failovers):
             metric.remove_by_labels(gone)
@@ -219,15 +238,21 @@ class Metrics:
         """The labels of `namespace/name`. Only what has a namespace has a slash."""
         namespace, _, name = issuer.rpartition("/")
         kind = (ISSUER_KIND if namespace else CLUSTER_ISSUER_KIND) if issuer else ""
-        return self._labels(kind, namespace, name)
+        return self._labels(kind, namespace, name, exists=True)
 
-    def _labels(self, kind: str, namespace: str, name: str) -> tuple[str, str, str]:
+    def _labels(self, kind: str, namespace: str, name: str, *, exists: bool) -> tuple[str, str, str]:
+        """The labels of an issuer, or those of the rest. One that was only named before may turn out to exist."""
         labels = (kind, namespace, name)
-        if labels not in self._issuers:
-            if len(self._issuers) >= MAX_ISSUERS:
-                return ("", "", THE_REST)
+        if labels in self._issuers:
+            return labels
+        if exists and len(self._issuers) < MAX_ISSUERS:
+            self._named.discard(labels)
             self._issuers.add(labels)
-        return labels
+            return labels
+        if labels in self._named or (not exists and len(self._named) < MAX_NAMED):
+            self._named.add(labels)
+            return labels
+        return ("", "", THE_REST)
 
     def _counter(self, name: str, help_: str, labels: tuple[str, ...] = ()) -> Counter:
         return Counter(f"cdn_issuer_{name}", help_, labels, registry=self._registry)

@@ -36,7 +36,7 @@ class ObserveServer:
     """Serves health and metrics.
 
     Args:
-        host: address to listen on, an IPv6 address with or without brackets.
+        host: address to listen on, an IPv6 address with or without brackets; empty for all of IPv4 and IPv6.
         port: port; 0 for a free one.
         metrics: what `/metrics` shows.
         healthy: why the process should be restarted, or None.
@@ -72,7 +72,7 @@ class ObserveServer:
         self._runner = web.AppRunner(self._app, access_log=None, shutdown_timeout=PATIENCE)
         await self._runner.setup()
         try:
-            await web.TCPSite(self._runner, self._host, self._port).start()
+            await self._site(self._runner).start()
         except (OSError, OverflowError) as error:
             where = f"[{self._host}]" if ":" in self._host else self._host
             raise ListenError(
@@ -90,6 +90,21 @@ class ObserveServer:
         runner, self._runner = self._runner, None
         if runner is not None:
             await runner.cleanup()
+
+    def _site(self, runner: web.AppRunner) -> web.BaseSite:
+        """One socket for both families where no host is given, so that port 0 is the same free one for both.
+
+        Raises:
+            OSError: the address cannot be had.
+            OverflowError: the port is no port.
+        """
+        if self._host:
+            return web.TCPSite(runner, self._host, self._port)
+        if socket.has_dualstack_ipv6():
+            listening = socket.create_server(("", self._port), family=socket.AF_INET6, dualstack_ipv6=True)
+        else:
+            listening = socket.create_server(("", self._port))
+        return web.SockSite(runner, listening)
 
     async def _render(self, request: web.Request) -> web.Response:
         self._metrics.loop_lag(self._heartbeat.lag())

@@ -18,7 +18,7 @@ from issuer.api.issuer import AuthorityCommon, IssuerStatus, SpecCommon
 from issuer.api.spec import InvalidSpecError
 from issuer.authorities import registry
 from tests.unit.api.admission import broken_rules, defaulted, levels, refusals, rules
-from tests.unit.api.spec_documents import BAD, EDGE, GOOD, Bad, one, read, two
+from tests.unit.api.spec_documents import BAD, EDGE, GOOD, NEWER, Bad, one, read, two
 
 if TYPE_CHECKING:
     from typing import Any
@@ -36,6 +36,11 @@ def test_the_schema_takes_what_the_code_takes(document: Any) -> None:
 @pytest.mark.parametrize("bad", BAD.values(), ids=BAD)
 def test_the_schema_refuses_what_the_code_refuses(bad: Bad) -> None:
     assert refusals(SPEC, bad.document)
+
+
+@pytest.mark.parametrize("document", NEWER.values(), ids=NEWER)
+def test_a_field_that_the_code_passes_over_is_told_by_the_schema(document: Any) -> None:
+    assert refusals(SPEC, document)
 
 
 def test_every_rule_is_broken_by_a_document_that_keeps_all_the_rest() -> None:

@@ -118,7 +118,7 @@ def test_every_column_shows_a_field_that_there_is(definition: Schema) -> None:
             schema = schema["properties"][step]
 
 
-class Vault(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Vault(msgspec.Struct, frozen=True):
     """Signs with a Vault."""
 
     path: Annotated[str, Meta(description="Where.", max_length=100)] = "pki"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from issuer.api.issuer import CLUSTER_ISSUER_KIND, ISSUER_KIND, AuthoritySpec, Issuer
+from issuer.api.issuer import CLUSTER_ISSUER_KIND, ISSUER_KIND, AuthoritySpec, Issuer, IssuerStatus
 from issuer.api.spec import InvalidSpecError, parse
 from tests.unit.api.spec_documents import two
 
@@ -42,3 +42,19 @@ def test_the_ready_condition_is_found_in_the_status() -> None:
     ready = issuer(status={"conditions": [{"type": "Ready", "status": "True", "observedGeneration": 4}]}).ready
     assert ready is not None
     assert ready.observed_generation == 4
+
+
+def test_a_state_of_another_version_is_read_as_it_is() -> None:
+    read = issuer(status={"active": "edge", "authorities": [{"name": "edge", "state": "Draining", "since": 3}]})
+    assert [authority.state for authority in read.status.authorities] == ["Draining"]
+    assert read.status.active == "edge"
+
+
+@pytest.mark.parametrize(
+    "status", [None, 3, [], {"conditions": None}, {"authorities": [{}]}, {"active": {"name": "x"}}]
+)
+def test_a_status_that_cannot_be_read_counts_as_none(status: object) -> None:
+    read = issuer(spec=two(), status=status)
+    assert read.status == IssuerStatus()
+    assert read.ready is None
+    assert len(parse(read.spec, ["ca", "cloudflare"]).authorities) == 2

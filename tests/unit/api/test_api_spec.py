@@ -10,7 +10,7 @@ import pytest
 from issuer.api.duration import Duration
 from issuer.api.issuer import AuthorityCommon, Failover, Limits, Retry, Timeouts
 from issuer.api.spec import InvalidSpecError, parse
-from tests.unit.api.spec_documents import BACKUP, BAD, EDGE, GOOD, Bad, one, read, two
+from tests.unit.api.spec_documents import BACKUP, BAD, EDGE, GOOD, NEWER, Bad, one, read, two
 
 if TYPE_CHECKING:
     from typing import Any
@@ -34,6 +34,13 @@ def test_a_bad_specification_is_refused_and_the_field_is_named(bad: Bad) -> None
     message = refusal(msgspec.json.encode(bad.document))
     assert bad.says in message
     assert message.startswith("spec")
+
+
+@pytest.mark.parametrize("document", NEWER.values(), ids=NEWER)
+def test_a_field_that_is_not_known_is_passed_over(document: Any) -> None:
+    parsed, configs = read(msgspec.json.encode(document))
+    assert len(parsed.authorities) == len(configs) == len(document["authorities"])
+    assert parsed.authorities[0].common.limits == Limits()
 
 
 def test_the_order_of_the_list_is_kept_and_each_entry_knows_its_kind() -> None:
@@ -93,10 +100,11 @@ def test_deep_nesting_is_refused_wherever_it_is() -> None:
 def test_nesting_that_json_takes_is_still_refused() -> None:
     deep = b'{"a":' * 700 + b"1" + b"}" * 700
     assert refusal(b'{"authorities": [], "failover": ' + deep + b"}").startswith("spec")
-    assert refusal(b'{"authorities": [], "failover": {"a": {"b": 1}}}').startswith("spec.failover: ")
+    assert refusal(b'{"authorities": [], "failover": [[{"b": 1}]]}').startswith("spec.failover: ")
 
 
 def test_a_refusal_does_not_repeat_a_flood() -> None:
     flood = "x" * 100_000
-    for document in (two(**{flood: 1}), one(**{flood: 1}), one(retry={flood: 1}), two(deadline=flood)):
+    unknown = {"authorities": [{"name": "edge", flood: {}}]}
+    for document in (unknown, one(name=flood), one(retry={"attempts": flood}), two(deadline=flood)):
         assert len(refusal(msgspec.json.encode(document))) < 400

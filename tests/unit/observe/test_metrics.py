@@ -46,6 +46,7 @@ def used() -> Metrics:
     metrics.failover(issuer="shop/web", from_="edge", to="backup", cause="Unavailable")
     metrics.api_call("patch", "certificaterequests.cert-manager.io", 200, 0.02)
     metrics.loop_lag(0.25)
+    metrics.event("written")
     metrics.watch(lambda: CALM)
     return metrics
 
@@ -178,19 +179,54 @@ def test_the_series_of_an_issuer_that_is_gone_are_removed_and_those_of_others_st
 
 
 def test_issuers_that_do_not_exist_cannot_make_series_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MAX_ISSUERS", 3)
+    monkeypatch.setattr(module, "MAX_NAMED", 3)
     metrics = Metrics()
     for number in range(10):
-        finish(metrics, issuer=f"typo-{number}")
-    counted = {
+        finish(metrics, issuer=f"typo-{number}", outcome="failed")
+    assert requests_of(metrics) == {"typo-0": 1, "typo-1": 1, "typo-2": 1, module.THE_REST: 7}
+    metrics.forget_issuer(kind="CDNIssuer", namespace="shop", name="typo-1")
+    finish(metrics, issuer="unlucky", outcome="failed")
+    assert "unlucky" in {dict(pairs).get("issuer") for _, pairs in samples(metrics)}
+
+
+def test_issuers_that_do_not_exist_take_no_place_from_those_that_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_NAMED", 3)
+    monkeypatch.setattr(module, "MAX_ISSUERS", 2)
+    metrics = Metrics()
+    finish(metrics, issuer="named-first", outcome="failed")
+    for number in range(10):
+        finish(metrics, issuer=f"typo-{number}", outcome="failed")
+    for name in ("named-first", "real", "one-too-many"):
+        metrics.authority_call(issuer=f"shop/{name}", authority="edge", call="sign", result="ok", seconds=1)
+    finish(metrics, issuer="real", outcome="failed")
+    assert requests_of(metrics)["real"] == 1
+    called = {dict(pairs)["issuer"] for name, pairs in samples(metrics) if name == "cdn_issuer_authority_calls_total"}
+    assert called == {"named-first", "real", module.THE_REST}
+    finish(metrics, issuer="typo-9", outcome="failed")
+    assert requests_of(metrics)[module.THE_REST] == 8
+
+
+def requests_of(metrics: Metrics) -> dict[str, float]:
+    """Requests that have ended, by the name of their issuer."""
+    return {
         dict(pairs)["issuer"]: number
         for (name, pairs), number in samples(metrics).items()
         if name == "cdn_issuer_requests_total"
     }
-    assert counted == {"typo-0": 1, "typo-1": 1, "typo-2": 1, module.THE_REST: 7}
-    metrics.forget_issuer(kind="CDNIssuer", namespace="shop", name="typo-1")
-    finish(metrics, issuer="real")
-    assert "real" in {dict(pairs).get("issuer") for _, pairs in samples(metrics)}
+
+
+def test_events_are_counted_as_written_or_lost_by_the_reason() -> None:
+    metrics = Metrics()
+    assert {reason: value(metrics, "events_dropped_total", reason=reason) for reason in module.EVENT_LOSSES} == {
+        "silenced": 0,
+        "queue_full": 0,
+        "failed": 0,
+        "stopped": 0,
+    }
+    for outcome in ("written", "written", "queue_full"):
+        metrics.event(outcome)
+    assert value(metrics, "events_written_total") == 2
+    assert value(metrics, "events_dropped_total", reason="queue_full") == 1
 
 
 def test_what_waits_is_asked_for_at_each_scrape() -> None:

@@ -32,8 +32,8 @@ class Program:
 
 
 @contextlib.asynccontextmanager
-async def serving(program: Program) -> AsyncIterator[str]:
-    server = program.server()
+async def serving(program: Program, host: str = HOST) -> AsyncIterator[str]:
+    server = program.server(host)
     port = await server.start()
     try:
         yield f"http://{HOST}:{port}"
@@ -122,6 +122,27 @@ async def test_an_address_that_cannot_be_had_is_told_in_one_line(host: str, port
         await Program().server(host, port).start()
     assert part in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this machine has no IPv6")
+async def test_without_a_host_both_families_are_served_on_one_port() -> None:
+    async with serving(Program(), "") as url:
+        port = url.rpartition(":")[2]
+        assert (await get(f"http://127.0.0.1:{port}/healthz"))[0] == 200
+        assert (await get(f"http://[::1]:{port}/healthz"))[0] == 200
+
+
+async def test_a_machine_without_ipv6_serves_ipv4(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket, "has_dualstack_ipv6", lambda: False)
+    async with serving(Program(), "") as url:
+        assert (await get(f"{url}/healthz"))[0] == 200
+
+
+async def test_a_taken_port_of_all_addresses_is_told_in_one_line() -> None:
+    async with serving(Program(), "") as url:
+        port = int(url.rpartition(":")[2])
+        with pytest.raises(ListenError, match=f"cannot listen on :{port}: another process listens there"):
+            await Program().server("", port).start()
 
 
 async def test_after_a_stop_nobody_listens_and_a_second_stop_is_no_error() -> None:

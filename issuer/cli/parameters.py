@@ -1,0 +1,92 @@
+"""The types of options: what the command line and the environment may say, checked before anything begins."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import click
+
+from issuer.api.issuer import NAME_PATTERN
+
+if TYPE_CHECKING:
+    _TextType = click.ParamType[str]
+    _AddressType = click.ParamType["Address"]
+else:
+    _TextType = _AddressType = click.ParamType  # not generic before click 8.5
+
+MAX_NAMESPACE: Final = 63
+"""Characters of a namespace's name (RFC 1123 label; Kubernetes: `apimachinery/pkg/api/validation`)."""
+MAX_PORT: Final = 65535
+
+
+class Address(NamedTuple):
+    """Where to listen: a host name or an IP address without brackets, empty for all addresses, and a port."""
+
+    host: str
+    port: int
+
+
+class Namespace(_TextType):
+    """The name of a namespace; in the environment several have commas between them."""
+
+    name = "namespace"
+    envvar_list_splitter = ","
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The name without blanks around it.
+
+        Raises:
+            click.BadParameter: no namespace can have that name.
+        """
+        found = value.strip()
+        if not re.fullmatch(NAME_PATTERN, found) or len(found) > MAX_NAMESPACE:
+            self.fail(
+                f"{value!r} is no name of a namespace: 1 to {MAX_NAMESPACE} lower-case letters, digits and '-', "
+                "a letter or digit first and last",
+                param,
+                ctx,
+            )
+        return found
+
+
+class ListedText(_TextType):
+    """Text that is not empty; in the environment several have commas between them."""
+
+    name = "text"
+    envvar_list_splitter = ","
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The text without blanks around it.
+
+        Raises:
+            click.BadParameter: nothing is left.
+        """
+        found = value.strip()
+        if not found:
+            self.fail("it is empty", param, ctx)
+        return found
+
+
+class ListenAddress(_AddressType):
+    """`HOST:PORT`, `[IPV6]:PORT`, or `:PORT` for all addresses of the machine, of IPv4 and IPv6."""
+
+    name = "address"
+
+    def convert(self, value: str | Address, param: click.Parameter | None, ctx: click.Context | None) -> Address:
+        """The host and the port.
+
+        Raises:
+            click.BadParameter: it is not of that form, or the port is not between 0 and 65535.
+        """
+        if isinstance(value, Address):
+            return value
+        found = re.fullmatch(r"(?:\[([0-9a-fA-F:.%a-z]+)\]|([^][:/\s]*)):([0-9]{1,5})", value.strip())
+        if found is None or int(found[3]) > MAX_PORT:
+            self.fail(
+                f"{value!r} is no address such as :8080, 127.0.0.1:8080 or [::1]:8080; "
+                f"a port is a number from 0 to {MAX_PORT}",
+                param,
+                ctx,
+            )
+        return Address(found[1] or found[2] or "", int(found[3]))
