@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import random
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from issuer.cli import stage as stage_module
 from issuer.controllers.requests import Pace
 from issuer.kube import reflector
 from issuer.kube.backoff import Backoff
@@ -94,27 +92,6 @@ async def test_a_stand_by_that_was_blind_looks_for_what_the_leader_before_it_sig
         finally:
             await first.kill()
             await second.kill()
-
-
-@known_fault("M5: status writes that hang take all places, those of reading Secrets too")
-async def test_status_writes_that_hang_do_not_keep_another_issuer_from_signing(
-    new_stage: NewStage, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    places = 4
-    monkeypatch.setattr(stage_module, "_Line", partial(stage_module._Line, in_flight=places))
-    async with new_stage(hurried(grace=0.1)) as stage:
-        await add_local_issuer(stage)
-        await led(stage)
-        hanging = stage.cluster.faults.add(Fault(kind="hang", method="PATCH", path_contains=f"/{REQUESTS}/"))
-        for number in range(places + 2):
-            await stage.ask(f"waiting-{number}", "local")
-        await until(lambda: hanging.hits >= places)
-        await add_issuer(stage)
-        await stage.ask("one", "web")
-        try:
-            await until(lambda: signatures(stage) == 1, BOUND)
-        finally:
-            await stage.kill_controller()  # a clean stop would wait for the writes
 
 
 @known_fault("M7: a stopping leader that loses its Lease is no longer held back from writing")
