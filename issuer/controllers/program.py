@@ -181,7 +181,9 @@ class Program:
         try:
             await asyncio.wait({work, stopped, *tasks}, return_when=asyncio.FIRST_COMPLETED)
             if stop.is_set():
-                await self._deliver()
+                delivering = asyncio.create_task(self._deliver())
+                await asyncio.wait({work, delivering}, return_when=asyncio.FIRST_COMPLETED)
+                tasks.append(delivering)
             for task in (work, *tasks):
                 if task.done():
                     task.result()
@@ -267,12 +269,15 @@ class Program:
             self.elector.check()
 
     def may_write(self) -> None:
-        """Asked before each write to the API server.
+        """Asked before each write to the API server but those of the Lease; who does not lead writes nothing.
+
+        It depends on the Lease alone. Where this process is in its life is no matter: while it stops it has no new work
+        any more, and still writes.
 
         Raises:
             LeaseLostError: another replica may be working.
         """
-        if self._options.leader_election and self._leading:
+        if self._options.leader_election:
             self.elector.check()
 
     def _snapshot(self) -> Snapshot:

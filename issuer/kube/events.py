@@ -191,7 +191,8 @@ class EventRecorder:
             wait = self._waiting[0][0] - self._monotonic() if self._waiting else None
             if wait is not None and wait <= 0:
                 async with self._writing:
-                    await self._write_next()
+                    if self._waiting:  # `drain` may have written it meanwhile
+                        await self._write_next()
                 continue
             self._wake.clear()
             try:

@@ -14,12 +14,12 @@ import pytest
 from issuer.controllers.requests import Pace
 from issuer.kube import reflector
 from issuer.kube.backoff import Backoff
-from issuer.kube.errors import LeaseLostError, UnreachableError
+from issuer.kube.errors import UnreachableError
 from issuer.sandbox import objects
 from issuer.sandbox.cluster import Fault
 from tests.component.harness import QUICK, live, signatures
 from tests.component.known_faults import BOUND, PATIENT, REQUESTS, hurried, known_fault, led, ready_issuers, reason
-from tests.component.rig import holder, request, status_writes, until
+from tests.component.rig import holder, request, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
@@ -92,29 +92,6 @@ async def test_a_stand_by_that_was_blind_looks_for_what_the_leader_before_it_sig
         finally:
             await first.kill()
             await second.kill()
-
-
-@known_fault("M7: a stopping leader that loses its Lease is no longer held back from writing")
-async def test_a_stopping_leader_that_loses_its_lease_writes_nothing_more(new_stage: NewStage) -> None:
-    async with new_stage(hurried(**LEASE, grace=5.0)) as stage:
-        await add_local_issuer(stage)
-        await led(stage)
-        refused = stage.cluster.faults.add(Fault(kind="error", status=500, method="PATCH", path_contains=STATUS))
-        await stage.ask("one", "local")
-        await until(lambda: refused.hits > 0)
-        program = stage.program
-        stopping = asyncio.create_task(stage.stop_controller())
-        await asyncio.sleep(0.1)
-        lease = stage.cluster.get("leases", stage.options.lease_namespace, stage.options.lease_name)
-        spec = {**lease["spec"], "holderIdentity": "another", "leaseDurationSeconds": 3600}
-        metadata = {**lease["metadata"], "resourceVersion": ""}
-        await stage.apply({**lease, "metadata": metadata, "spec": spec})
-        await until(lambda: not program.elector.is_leading)
-        stage.cluster.faults.remove(refused)
-        (end,) = await asyncio.gather(stopping, return_exceptions=True)
-        assert end is None or isinstance(end, LeaseLostError)
-        assert 200 not in status_writes(stage, "one")
-        assert request(stage, "one").ready is None
 
 
 @known_fault("M8: calls that hang use up the time in which a stop would have written what is signed")
