@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from issuer.controllers.requests import Pace
-from issuer.kube import reflector
 from issuer.kube.backoff import Backoff
 from issuer.kube.errors import UnreachableError
 from issuer.sandbox import objects
 from issuer.sandbox.cluster import Fault
 from tests.component.harness import QUICK, live, signatures
-from tests.component.known_faults import BOUND, PATIENT, REQUESTS, hurried, known_fault, led, ready_issuers, reason
+from tests.component.known_faults import PATIENT, REQUESTS, hurried, known_fault, led, ready_issuers, reason
 from tests.component.rig import holder, request, until
 
 if TYPE_CHECKING:
@@ -135,32 +134,3 @@ async def test_a_controller_whose_api_server_is_away_stays_healthy(new_stage: Ne
             await asyncio.sleep(0.1)
             assert program.trouble() is None
         assert away.hits > 5
-
-
-class Shortened:
-    """asyncio, whose long sleeps are noted and not slept."""
-
-    def __init__(self) -> None:
-        self.longest = 0.0
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(asyncio, name)
-
-    async def sleep(self, delay: float) -> None:
-        self.longest = max(self.longest, delay)
-        await asyncio.sleep(min(delay, 0.5))
-
-
-@known_fault("m5: a Retry-After is obeyed, however long it is")
-async def test_a_list_that_is_told_to_come_back_in_an_hour_is_tried_again_sooner(
-    new_stage: NewStage, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    clock = Shortened()
-    monkeypatch.setattr(reflector, "asyncio", clock)
-    async with new_stage(hurried(), controlled=False) as stage:
-        throttle = Fault(kind="throttle", method="GET", path_contains=f"/{REQUESTS}", count=1, seconds=3600)
-        stage.cluster.faults.add(throttle)
-        await stage.start_controller()
-        await until(lambda: stage.program.unready() is None, BOUND)
-        assert throttle.hits == 1
-        assert clock.longest <= reflector.INACTIVITY, "it may be blind for no longer than over a silent watch"
