@@ -198,7 +198,7 @@ class Program:
         now = asyncio.get_running_loop().time()
         for name, informer in self._informers().items():
             if informer.is_stuck(now):
-                return f"the watch of {name} has heard nothing for {now - informer.last_contact:.0f} s"
+                return f"the watch of {name} is stuck: no attempt has ended for {now - informer.last_attempt:.0f} s"
         return None
 
     def unready(self) -> str | None:

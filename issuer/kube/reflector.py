@@ -128,6 +128,8 @@ class Reflector:
 
     Attributes:
         last_contact: loop time when the API server last answered something that made sense.
+        last_attempt: loop time when a list or a watch last brought something or ended, well or not; it stays behind
+            where the reflector itself is stuck, not where the API server is away.
         resource_missing: the API server does not know the resource (the CRD is not installed).
         field_selector: None as soon as the server has refused it.
     """
@@ -146,6 +148,7 @@ class Reflector:
     ) -> None:
         self.field_selector = field_selector
         self.last_contact = float("-inf")
+        self.last_attempt = float("-inf")
         self.resource_missing = False
         self._source = source
         self._resource = resource
@@ -176,6 +179,7 @@ class Reflector:
                 delay = self._pause_after(cause)
                 if not isinstance(error, UnreachableError | ServerError | ThrottledError):
                     self._version = None
+            self.last_attempt = asyncio.get_running_loop().time()
             await asyncio.sleep(delay)
 
     async def _list(self) -> None:
@@ -303,4 +307,4 @@ class Reflector:
         return delay
 
     def _touch(self) -> None:
-        self.last_contact = asyncio.get_running_loop().time()
+        self.last_contact = self.last_attempt = asyncio.get_running_loop().time()

