@@ -228,20 +228,26 @@ class Program:
         self._leading = True
         self.issuer_controller.start()
         self.request_controller.start()
+        sweeping = asyncio.create_task(self._sweep())
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self.issuer_queue.run(self.issuer_controller.reconcile, per_lane=ISSUERS_AT_A_TIME))
                 group.create_task(
                     self.request_queue.run(self.request_controller.reconcile, per_lane=REQUESTS_PER_ISSUER)
                 )
-                group.create_task(self._sweep())
+            # Drained by `_deliver`, which still writes: the Lease is kept until it is done.
+            await asyncio.Event().wait()
         finally:
             self._leading = False
+            await _cancel(sweeping)
 
     async def _sweep(self) -> None:
         while True:
             await asyncio.sleep(SWEEP_EVERY)
-            await self.engine.sweep()
+            try:
+                await self.engine.sweep()
+            except Exception:  # noqa: BLE001 - a defect in a chore must not end the work
+                _log.exception("clearing up failed", retry_in=SWEEP_EVERY)
 
     async def _deliver(self) -> None:
         """Wait for the calls that are under way, write what they bring, and tell the events; all within the grace."""
