@@ -36,7 +36,7 @@ from issuer.observe.metrics import Snapshot
 from issuer.signing.engine import FailoverEngine
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from issuer.controllers.memory import RequestId
     from issuer.kube.client import KubeClient
@@ -51,6 +51,8 @@ RESYNC_EVERY: Final = 60.0
 """Seconds between two looks for requests that nobody would look at again."""
 SWEEP_EVERY: Final = 30.0
 """Seconds between two looks for certificates that nobody received."""
+DRAIN_POLL: Final = 0.1
+"""Seconds between two looks for what can be written while a stop waits for calls that are under way."""
 EVENT_GRACE: Final = 3.0
 """Seconds that a stop waits for events to be written."""
 
@@ -187,7 +189,9 @@ class Program:
         try:
             await asyncio.wait({work, stopped, *tasks}, return_when=asyncio.FIRST_COMPLETED)
             if stop.is_set():
-                await self._deliver()
+                delivering = asyncio.create_task(self._deliver())
+                await asyncio.wait({work, delivering}, return_when=asyncio.FIRST_COMPLETED)
+                tasks.append(delivering)
             for task in (work, *tasks):
                 if task.done():
                     task.result()
@@ -202,7 +206,7 @@ class Program:
         now = asyncio.get_running_loop().time()
         for name, informer in self._informers().items():
             if informer.is_stuck(now):
-                return f"the watch of {name} has heard nothing for {now - informer.last_contact:.0f} s"
+                return f"the watch of {name} is stuck: no attempt has ended for {now - informer.last_attempt:.0f} s"
         return None
 
     def unready(self) -> str | None:
@@ -232,24 +236,28 @@ class Program:
         self._leading = True
         self.issuer_controller.start()
         self.request_controller.triggers.start()
+        chores = (
+            asyncio.create_task(self._chore(self.engine.sweep, SWEEP_EVERY)),
+            asyncio.create_task(self._chore(self.request_controller.triggers.resync, RESYNC_EVERY)),
+        )
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self.issuer_queue.run(self.issuer_controller.reconcile, per_lane=ISSUERS_AT_A_TIME))
                 group.create_task(self.request_controller.run(per_lane=REQUESTS_PER_ISSUER))
-                group.create_task(self._sweep())
-                group.create_task(self._resync())
+            # Drained by `_deliver`, which still writes: the Lease is kept until it is done.
+            await asyncio.Event().wait()
         finally:
             self._leading = False
+            await _cancel(*chores)
 
-    async def _sweep(self) -> None:
+    async def _chore(self, chore: Callable[[], Awaitable[object]], every: float) -> None:
+        """Do something every so many seconds; a defect in it is told and must not end the work."""
         while True:
-            await asyncio.sleep(SWEEP_EVERY)
-            await self.engine.sweep()
-
-    async def _resync(self) -> None:
-        while True:
-            await asyncio.sleep(RESYNC_EVERY)
-            await self.request_controller.triggers.resync()
+            await asyncio.sleep(every)
+            try:
+                await chore()
+            except Exception:  # noqa: BLE001 - whatever it is
+                _log.exception("a chore failed", chore=chore.__qualname__, retry_in=every)
 
     def _each_user(self, account: str, tell: Callable[[IssuerId], None]) -> None:
         for kind, key in self.engine.users(account):
@@ -257,16 +265,25 @@ class Program:
             tell(IssuerId(kind, ObjectKey(namespace, name)))
 
     async def _deliver(self) -> None:
-        """Wait for the calls that are under way, write what they bring, and tell the events; all within the grace."""
+        """Write what is signed, wait for the calls that are under way, and tell the events; all within the grace.
+
+        What is signed is written first and beside the waiting, so that no call that hangs costs it its time.
+        """
         _log.info("stopping", grace=self._options.grace)
         self._stopping = True
         if not self._leading:
             return
+        grace = self._options.grace
+        drains = {
+            asyncio.create_task(self.issuer_queue.drain(grace / 2)),
+            asyncio.create_task(self.request_queue.drain(grace * 0.8)),
+        }
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self._options.grace):
-                await self.issuer_queue.drain(self._options.grace / 2)
-                await self.request_queue.drain(self._options.grace * 0.8)
-                await self.request_controller.flush()
+            async with asyncio.timeout(grace):
+                while await self.request_controller.flush() or drains:
+                    await asyncio.sleep(DRAIN_POLL)
+                    drains = {drain for drain in drains if not drain.done()}
+        await _cancel(*drains)
         await self.events.drain(EVENT_GRACE)
 
     def may_call(self) -> None:
@@ -282,12 +299,15 @@ class Program:
             self.elector.check()
 
     def may_write(self) -> None:
-        """Asked before each write to the API server.
+        """Asked before each write to the API server but those of the Lease; who does not lead writes nothing.
+
+        It depends on the Lease alone. Where this process is in its life is no matter: while it stops it has no new work
+        any more, and still writes.
 
         Raises:
             LeaseLostError: another replica may be working.
         """
-        if self._options.leader_election and self._leading:
+        if self._options.leader_election:
             self.elector.check()
 
     def _snapshot(self) -> Snapshot:

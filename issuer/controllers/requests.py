@@ -140,14 +140,15 @@ class RequestController:
                 raise
             return self._survive(request, error)
 
-    async def flush(self) -> None:
-        """Write what is decided and not yet written, until all of it is; for a clean stop, under a timeout."""
-        while waiting := [state for state in self._memory.all() if state.verdict is not None]:
-            for state in waiting:
-                if state.verdict is not None and not state.is_writing:
-                    with contextlib.suppress(StoppingError):
-                        await self._deliver(state, state.verdict)
-            await asyncio.sleep(self._pace.first_write)
+    async def flush(self) -> bool:
+        """Write what is decided and not yet written, for a clean stop; whether anything is left to be written."""
+        await asyncio.gather(*(self._flush(state) for state in self._memory.all()))
+        return any(state.verdict is not None for state in self._memory.all())
+
+    async def _flush(self, state: RequestState) -> None:
+        if state.verdict is not None and not state.is_writing:
+            with contextlib.suppress(StoppingError):
+                await self._deliver(state, state.verdict)
 
     async def _advance(self, request: CertificateRequest, state: RequestState | None) -> Result:
         entry = self._book.find(issuer_of(request))

@@ -4,14 +4,17 @@ Typed models cost five times as much as decoding the few fields that are read, a
 checks the status of a raw answer nor has a timeout. So the calls are made here, on one aiohttp session: every one has
 a timeout, every status is looked at, redirects are not followed, and every failure is a `KubeError`.
 
-Calls wait for the client-side rate limit and for a free place before their timeout starts. Lease calls wait for
-neither: a controller that floods its own client must not lose its lease over it.
+Calls wait for the client-side rate limit and for a free place before their timeout starts. The places are bulkheads:
+reading and writing of each resource have their own, so that status writes that hang (in an admission webhook, say) hold
+up no Secret, no list, no issuer's status and no event. Watches take no place. Lease calls wait for neither limit nor
+place: a controller that floods its own client must not lose its lease over it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
+from collections import defaultdict
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 from urllib.parse import urlencode
@@ -35,6 +38,7 @@ TIMEOUT: Final = 10.0
 """Seconds a call may take."""
 BURST: Final = 40
 IN_FLIGHT: Final = 100
+"""Places for each class of calls."""
 MAX_LINE: Final = 64 * 1024 * 1024
 """Bytes of one line of a watch. etcd takes 1.5 MiB of an object, but what is built in (CRDs) can be larger."""
 MAX_ERROR_BODY: Final = 64 * 1024
@@ -50,7 +54,8 @@ class KubeClient:
         timeout: seconds that a call may take, connecting included.
         rate: calls a second on average; None switches the limit off.
         burst: calls that may go out at once before `rate` holds them back.
-        in_flight: calls under way at the same time at the most; watches do not count.
+        in_flight: calls of one class under way at the same time at the most; a class is the reading (get, list), or the
+            writing, of one resource. Watches and Lease calls do not count.
         guard: asked when a write that is not a Lease's has its connection, right before its first byte goes out; what
             it raises ends the call unsent. May be set later.
         observer: told of each call: verb, resource, HTTP status or the name of the error's class, seconds.
@@ -71,7 +76,7 @@ class KubeClient:
         self._access = access
         self._timeout = timeout
         self._limiter = AsyncLimiter(burst, burst / rate) if rate else None
-        self._places = asyncio.Semaphore(in_flight)
+        self._places = defaultdict[tuple[Resource, bool], asyncio.Semaphore](lambda: asyncio.Semaphore(in_flight))
         self._observer = observer
         self._session: aiohttp.ClientSession | None = None
 
@@ -224,7 +229,7 @@ class KubeClient:
             return await self._observed(verb, method, url, resource, body, content_type)
         if self._limiter is not None:
             await self._limiter.acquire()
-        async with self._places:
+        async with self._places[resource, method == "GET"]:
             return await self._observed(verb, method, url, resource, body, content_type)
 
     async def _observed(

@@ -96,7 +96,7 @@ class Informer(Generic[T]):
     ) -> None:
         self.synced: Final = asyncio.Event()
         self.stale_after: Final = watch_timeout[1] + inactivity
-        """Seconds without contact after which the watch is stuck, whatever the reason."""
+        """Seconds without an attempt that ended after which the watch is stuck, whatever the reason."""
         self._handlers: list[Callable[[Change[T]], None]] = []
         self._unlisted = set(namespaces)
         decoder = ObjectDecoder(item)
@@ -127,16 +127,22 @@ class Informer(Generic[T]):
         return min(reflector.last_contact for reflector in self._reflectors)
 
     @property
+    def last_attempt(self) -> float:
+        """Loop time when a list or a watch last brought something or ended, well or not; -inf before `run`."""
+        return min(reflector.last_attempt for reflector in self._reflectors)
+
+    @property
     def resource_missing(self) -> bool:
         """The API server does not know the resource. It is asked again, with backoff."""
         return any(reflector.resource_missing for reflector in self._reflectors)
 
     def is_stuck(self, now: float) -> bool:
-        """Whether nothing was heard for longer than the longest watch and silence take; `now` is loop time.
+        """Whether no attempt has ended for longer than the longest watch and silence take; `now` is loop time.
 
-        Before `run` nothing is stuck: a replica that stands by need not watch.
+        Attempts that fail count: a restart does not bring an API server back that is away. Before `run` nothing is
+        stuck: a replica that stands by need not watch.
         """
-        return self.last_contact > float("-inf") and now - self.last_contact > self.stale_after
+        return self.last_attempt > float("-inf") and now - self.last_attempt > self.stale_after
 
     def get(self, key: ObjectKey) -> T | None:
         """The object of that key, as last heard of."""

@@ -3,7 +3,8 @@
 Two clocks must never be compared: a host whose clock is five minutes off would take a lease away from a healthy
 leader, or never get one. So the holder's times are only ever compared for *being different*: each candidate measures,
 on its own monotonic clock, for how long the record has not changed, and takes over when that is longer than the
-duration the holder asked for.
+duration the holder asked for. A Lease that is deleted says nothing about its holder, who may be cut off and at work: it
+is waited for just as long, counted from when the Lease was first missed.
 
 The leader fences itself. What it knows for certain is when it *sent* its last successful renewal; nobody else can
 count from earlier than that. `renew_deadline` seconds after it (and before `lease_duration` has run out) `is_leading`
@@ -127,6 +128,7 @@ class LeaderElector:
         self._complaint = ""
         self._attempts: deque[LeaseSpec] = deque(maxlen=16)
         self._observed: tuple[LeaseSpec, float] | None = None
+        self._missed: float | None = None
 
     @property
     def is_leading(self) -> bool:
@@ -246,22 +248,38 @@ class LeaderElector:
         try:
             answer = await self._timed(self._client.get(LEASES, self._namespace, self._name))
         except NotFoundError:
-            meta = msgspec.Raw(msgspec.json.encode(_NewMeta(self._name, self._namespace)))
-            return await self._take(_Lease(meta), create=True)
+            return await self._create()
+        self._missed = None
         found = decode(answer, _DECODER)
         spec = found.spec
         if not spec.holder_identity:
+            self._observed = None
             return await self._take(found)
         if self._is_mine(spec):
             return await self._take(found, renewal=True)
         self._held = None
         if self._observed is None or self._observed[0] != spec:
             self._observed = (spec, self._monotonic())
-        duration = float(spec.lease_duration_seconds or self._lease_duration)
-        if self._monotonic() - self._observed[1] < duration:
+        if self._monotonic() - self._observed[1] < self._duration(spec):
             return False
         logger.info("the lease of %s has run out", spec.holder_identity)
         return await self._take(found)
+
+    async def _create(self) -> bool:
+        """Make the Lease; who has seen another hold it waits until that one has ended for certain."""
+        if self._held is None and self._observed is not None:
+            spec, now = self._observed[0], self._monotonic()
+            if self._missed is None:
+                self._missed = now
+                logger.warning("the lease %s/%s of %s is gone", self._namespace, self._name, spec.holder_identity)
+            if now - self._missed < self._duration(spec):
+                return False
+        meta = msgspec.Raw(msgspec.json.encode(_NewMeta(self._name, self._namespace)))
+        return await self._take(_Lease(meta), create=True)
+
+    def _duration(self, spec: LeaseSpec) -> float:
+        """Seconds that a silent holder must be waited for."""
+        return float(spec.lease_duration_seconds or self._lease_duration)
 
     def _is_mine(self, spec: LeaseSpec) -> bool:
         """Whether this very object wrote it: two processes may have the same identity by mistake.
@@ -283,7 +301,7 @@ class LeaderElector:
         self._held = await self._put(lease, spec, create=create)
         self._renewed = started
         self._attempts.clear()
-        self._observed, self._complaint = None, ""
+        self._observed, self._missed, self._complaint = None, None, ""
         return True
 
     async def _put(

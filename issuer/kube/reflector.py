@@ -6,8 +6,10 @@ resourceVersion, and hangs for ever on a half-open connection. Here:
 - a list comes in pages, each decoded on its own, with a turn for the event loop in between;
 - a watch asks for bookmarks, has a server-side timeout (spread, so that not all watches end at once) and a client-side
   inactivity timeout;
-- a connection that breaks is watched again from the last resourceVersion; 410, an ERROR event or an event that nobody
-  can read mean a new list; either way after a backoff with jitter;
+- a connection that breaks is watched again from the last resourceVersion; an ERROR event or an event that nobody can
+  read mean a new list; either way after a backoff with jitter;
+- 410 is no failure: what was kept is too old, so that a new list follows at once, but no second one without a pause;
+- 429 is waited for as long as it says, up to `THROTTLED`; it neither inherits nor lengthens the backoff of failures;
 - nothing counts as gone because a list failed, not even when the resource itself is missing: while an API server
   starts, it may answer 404 for resources that it will serve a moment later.
 """
@@ -26,6 +28,7 @@ from issuer.kube.client import decode
 from issuer.kube.errors import (
     ApiError,
     ForbiddenError,
+    GoneError,
     InvalidError,
     KubeError,
     NotFoundError,
@@ -48,6 +51,8 @@ WATCH_TIMEOUT: Final = (300.0, 600.0)
 """Seconds after which the server is asked to end a watch: a random number between the two."""
 INACTIVITY: Final = 120.0
 """Seconds of silence after which a watch is opened again. Bookmarks come about once a minute."""
+THROTTLED: Final = 60.0
+"""Seconds that a Retry-After is obeyed at the most; for longer a replica should not be blind."""
 HEALTHY_WATCH: Final = 5.0
 """Seconds that a watch must last for the next one to follow at once."""
 
@@ -123,6 +128,8 @@ class Reflector:
 
     Attributes:
         last_contact: loop time when the API server last answered something that made sense.
+        last_attempt: loop time when a list or a watch last brought something or ended, well or not; it stays behind
+            where the reflector itself is stuck, not where the API server is away.
         resource_missing: the API server does not know the resource (the CRD is not installed).
         field_selector: None as soon as the server has refused it.
     """
@@ -141,6 +148,7 @@ class Reflector:
     ) -> None:
         self.field_selector = field_selector
         self.last_contact = float("-inf")
+        self.last_attempt = float("-inf")
         self.resource_missing = False
         self._source = source
         self._resource = resource
@@ -150,7 +158,9 @@ class Reflector:
         self._inactivity = inactivity
         self._watch_timeout = watch_timeout
         self._backoff = Backoff(0.5, 30.0, random)
+        self._throttle = Backoff(0.5, 30.0, random)
         self._version: str | None = None
+        self._expired = False
 
     async def run(self) -> None:
         """List and watch until cancelled."""
@@ -165,9 +175,11 @@ class Reflector:
             except InvalidError as error:
                 delay = self._refused(error)
             except (KubeError, _WatchErrorEvent) as error:
-                delay = self._failed(error.error if isinstance(error, _WatchErrorEvent) else error)
+                cause = error.error if isinstance(error, _WatchErrorEvent) else error
+                delay = self._pause_after(cause)
                 if not isinstance(error, UnreachableError | ServerError | ThrottledError):
                     self._version = None
+            self.last_attempt = asyncio.get_running_loop().time()
             await asyncio.sleep(delay)
 
     async def _list(self) -> None:
@@ -212,11 +224,11 @@ class Reflector:
             async with aclosing(lines):
                 async for line in lines:
                     self._event(line)
-                    self._backoff.reset()
+                    self._well()
         finally:
             healthy = loop.time() - began >= HEALTHY_WATCH
             if healthy:
-                self._backoff.reset()
+                self._well()
         return healthy
 
     def _event(self, line: bytes) -> None:
@@ -246,12 +258,37 @@ class Reflector:
         self.field_selector = None
         return 0.0
 
+    def _pause_after(self, error: KubeError) -> float:
+        """Seconds to wait after whatever ended a list or a watch."""
+        if isinstance(error, ThrottledError):
+            return self._throttled(error)
+        if isinstance(error, GoneError) and not self._expired:
+            self._touch()
+            self._expired = True
+            logger.info("%s are listed again: what was known of them is too old", self._resource)
+            return 0.0
+        return self._failed(error)
+
+    def _throttled(self, error: ThrottledError) -> float:
+        """429: as long as the server says, within a bound; where it says nothing, a backoff of its own."""
+        self._touch()
+        delay = max(self._throttle.next(), min(error.retry_after or 0.0, THROTTLED))
+        logger.info("watching %s is held back, next try in %.1f s: %s", self._resource, delay, error)
+        return delay
+
+    def _well(self) -> None:
+        """A watch works: nothing that went wrong before counts any more."""
+        self._backoff.reset()
+        self._throttle.reset()
+        self._expired = False
+
     def _failed(self, error: KubeError) -> float:
         """Say what went wrong, once a streak where it may go on for long; seconds to wait."""
         if isinstance(error, ApiError) and not isinstance(error, ServerError):
             self._touch()
         first = self._backoff.failures == 0
-        delay = max(self._backoff.next(), getattr(error, "retry_after", None) or 0.0)
+        asked = error.retry_after if isinstance(error, ApiError) else None
+        delay = max(self._backoff.next(), min(asked or 0.0, THROTTLED))
         if isinstance(error, NotFoundError):
             if not self.resource_missing:
                 logger.warning("%s do not exist in this cluster: is the CRD installed? Trying again.", self._resource)
@@ -270,4 +307,4 @@ class Reflector:
         return delay
 
     def _touch(self) -> None:
-        self.last_contact = asyncio.get_running_loop().time()
+        self.last_contact = self.last_attempt = asyncio.get_running_loop().time()

@@ -51,15 +51,29 @@ class Sweep:
         self._skip: set[str] = set()
 
     async def run(self) -> None:
-        """Look at everything that is due, once."""
+        """Look at everything that is due, once; ends early, and quietly, where the guard allows no more calls."""
         for entry in list(self._desk.orphans.due()):
+            if not self._allowed():
+                return
             if entry.account in self._skip:
                 continue
             try:
                 await self._clear(entry)
-            except AuthorityError as error:
+            except Exception as error:
+                if not isinstance(error, AuthorityError):
+                    if self._allowed():
+                        raise
+                    log.info("clearing up has stopped", error=str(error) or type(error).__name__)
+                    return
                 self._skip.add(entry.account)
                 log.info("orphans are left for later", authority=entry.planned.name, error=str(error))
+
+    def _allowed(self) -> bool:
+        try:
+            self._desk.guard()
+        except Exception:  # noqa: BLE001 - whatever the guard raises, it says no
+            return False
+        return True
 
     async def _clear(self, entry: Suspicion) -> None:
         orphans = self._desk.orphans

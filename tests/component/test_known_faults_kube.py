@@ -6,25 +6,19 @@ Each test says what is right, and is marked until it is so.
 from __future__ import annotations
 
 import asyncio
-import random
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import pytest
-
-from issuer.cli import stage as stage_module
-from issuer.controllers.pace import Pace
-from issuer.kube import reflector
-from issuer.kube.backoff import Backoff
-from issuer.kube.errors import LeaseLostError, UnreachableError
+from issuer.kube.errors import UnreachableError
 from issuer.sandbox import objects
 from issuer.sandbox.cluster import Fault
 from tests.component.harness import QUICK, live, signatures
-from tests.component.known_faults import BOUND, PATIENT, REQUESTS, hurried, known_fault, led, ready_issuers, reason
-from tests.component.rig import holder, request, status_writes, until
+from tests.component.known_faults import REQUESTS, hurried, known_fault
+from tests.component.rig import holder, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
+
+    import pytest
 
     from issuer.cli.stage import Replica, Stage
     from issuer.kube.resource import Resource
@@ -94,119 +88,3 @@ async def test_a_stand_by_that_was_blind_looks_for_what_the_leader_before_it_sig
         finally:
             await first.kill()
             await second.kill()
-
-
-@known_fault("M5: status writes that hang take all places, those of reading Secrets too")
-async def test_status_writes_that_hang_do_not_keep_another_issuer_from_signing(
-    new_stage: NewStage, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    places = 4
-    monkeypatch.setattr(stage_module, "_Line", partial(stage_module._Line, in_flight=places))
-    async with new_stage(hurried(grace=0.1)) as stage:
-        await add_local_issuer(stage)
-        await led(stage)
-        hanging = stage.cluster.faults.add(Fault(kind="hang", method="PATCH", path_contains=f"/{REQUESTS}/"))
-        for number in range(places + 2):
-            await stage.ask(f"waiting-{number}", "local")
-        await until(lambda: hanging.hits >= places)
-        await add_issuer(stage)
-        await stage.ask("one", "web")
-        try:
-            await until(lambda: signatures(stage) == 1, BOUND)
-        finally:
-            await stage.kill_controller()  # a clean stop would wait for the writes
-
-
-@known_fault("M7: a stopping leader that loses its Lease is no longer held back from writing")
-async def test_a_stopping_leader_that_loses_its_lease_writes_nothing_more(new_stage: NewStage) -> None:
-    async with new_stage(hurried(**LEASE, grace=5.0)) as stage:
-        await add_local_issuer(stage)
-        await led(stage)
-        refused = stage.cluster.faults.add(Fault(kind="error", status=500, method="PATCH", path_contains=STATUS))
-        await stage.ask("one", "local")
-        await until(lambda: refused.hits > 0)
-        program = stage.program
-        stopping = asyncio.create_task(stage.stop_controller())
-        await asyncio.sleep(0.1)
-        lease = stage.cluster.get("leases", stage.options.lease_namespace, stage.options.lease_name)
-        spec = {**lease["spec"], "holderIdentity": "another", "leaseDurationSeconds": 3600}
-        metadata = {**lease["metadata"], "resourceVersion": ""}
-        await stage.apply({**lease, "metadata": metadata, "spec": spec})
-        await until(lambda: not program.elector.is_leading)
-        stage.cluster.faults.remove(refused)
-        (end,) = await asyncio.gather(stopping, return_exceptions=True)
-        assert end is None or isinstance(end, LeaseLostError)
-        assert 200 not in status_writes(stage, "one")
-        assert request(stage, "one").ready is None
-
-
-@known_fault("M8: calls that hang use up the time in which a stop would have written what is signed")
-async def test_a_stop_delivers_what_is_signed_while_checks_and_turns_hang(new_stage: NewStage) -> None:
-    pace = Pace(first=0.05, largest=0.2, first_write=20, largest_write=20)
-    async with new_stage(hurried(pace=pace, grace=1.5)) as stage:
-        await add_local_issuer(stage)
-        await add_issuer(stage, **PATIENT)
-        await led(stage)
-        await until(lambda: ready_issuers(stage) == 2)
-        await asyncio.sleep(0.3)  # becoming ready has results written again too
-        refused = stage.cluster.faults.add(Fault(kind="error", status=500, method="PATCH", path_contains=STATUS))
-        await stage.ask("one", "local")
-        await until(lambda: refused.hits > 0)
-        stage.cdn.faults.set("hang")
-        await stage.ask("two", "web")
-        await until(lambda: stage.cdn.hanging == 1)
-        await stage.apply(objects.issuer("web", [stage.edge(**PATIENT)], namespace=stage.namespace, deadline="2h"))
-        await until(lambda: stage.cdn.hanging == 2)
-        stage.cluster.faults.remove(refused)
-        await stage.stop_controller()
-        assert reason(request(stage, "one")) == "Issued"
-
-
-@pytest.mark.parametrize("kind", ["cut", "error"])
-@known_fault("M15: an API server that is away for long counts as a watch that is stuck")
-async def test_a_controller_whose_api_server_is_away_stays_healthy(new_stage: NewStage, kind: str) -> None:
-    async with new_stage(hurried()) as stage:
-        await led(stage)
-        program = stage.program
-        away = Fault(kind=kind, status=503)  # type: ignore[arg-type]
-        stage.cluster.faults.add(away)
-        for informer in program._informers().values():
-            for one in informer._reflectors:
-                one._backoff = Backoff(0.05, 0.1, random.Random(0))
-        stage.cluster.cut_watches()
-        await until(lambda: away.hits > 0)
-        for informer in program._informers().values():
-            object.__setattr__(informer, "stale_after", 0.7)
-        for _ in range(15):
-            await asyncio.sleep(0.1)
-            assert program.trouble() is None
-        assert away.hits > 5
-
-
-class Shortened:
-    """asyncio, whose long sleeps are noted and not slept."""
-
-    def __init__(self) -> None:
-        self.longest = 0.0
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(asyncio, name)
-
-    async def sleep(self, delay: float) -> None:
-        self.longest = max(self.longest, delay)
-        await asyncio.sleep(min(delay, 0.5))
-
-
-@known_fault("m5: a Retry-After is obeyed, however long it is")
-async def test_a_list_that_is_told_to_come_back_in_an_hour_is_tried_again_sooner(
-    new_stage: NewStage, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    clock = Shortened()
-    monkeypatch.setattr(reflector, "asyncio", clock)
-    async with new_stage(hurried(), controlled=False) as stage:
-        throttle = Fault(kind="throttle", method="GET", path_contains=f"/{REQUESTS}", count=1, seconds=3600)
-        stage.cluster.faults.add(throttle)
-        await stage.start_controller()
-        await until(lambda: stage.program.unready() is None, BOUND)
-        assert throttle.hits == 1
-        assert clock.longest <= reflector.INACTIVITY, "it may be blind for no longer than over a silent watch"

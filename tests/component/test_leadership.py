@@ -61,6 +61,8 @@ async def test_only_the_holder_of_the_lease_works(new_stage: NewStage) -> None:
             await ended(stage, "www")
             assert holder(stage) == "first"
             assert not second.is_leading
+            with pytest.raises(LeaseLostError):
+                second.may_write()
             assert signatures(stage) == live(stage, csr) == 1
 
 

@@ -7,8 +7,6 @@ import contextlib
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-import pytest
-
 from tests.component.rig import IN_FLIGHT, POST
 from tests.controlplane.cluster import SYSTEM
 from tests.e2e.replicas import LEASE, Site, until
@@ -86,7 +84,6 @@ async def test_a_lease_that_is_deleted_is_made_again_and_nothing_is_signed_twice
         assert await site.led() in ("a", "b")
 
 
-@pytest.mark.xfail(strict=True, reason="controllers.md M6: a Lease that is gone is taken at once")
 async def test_a_lease_that_is_deleted_is_not_taken_before_its_last_holder_has_ended(
     faulty_plane: ControlPlane,
 ) -> None:

@@ -26,7 +26,7 @@ from issuer.kube.errors import (
     UnauthorizedError,
     UnreachableError,
 )
-from issuer.kube.resource import LEASES, SECRETS, Resource
+from issuer.kube.resource import EVENTS, LEASES, SECRETS, Resource
 from tests.unit.handshake import listening
 
 if TYPE_CHECKING:
@@ -230,6 +230,38 @@ async def test_a_lease_call_does_not_queue_behind_calls_that_hang() -> None:
         await asyncio.sleep(0)
         await asyncio.wait_for(client.get(LEASES, "ns", "a"), 1)
         assert not any(task.done() for task in hanging)
+        for task in hanging:
+            task.cancel()
+        await asyncio.gather(*hanging, return_exceptions=True)
+
+
+@pytest.mark.parametrize(
+    "free",
+    [
+        lambda client: client.get(SECRETS, "ns", "a"),
+        lambda client: client.get(THINGS, "ns", "a"),
+        lambda client: client.list(THINGS),
+        lambda client: client.create(EVENTS, "ns", b"{}"),
+    ],
+    ids=["a Secret", "an object", "a list", "an event"],
+)
+async def test_writes_that_hang_hold_up_no_other_class_of_calls(
+    free: Callable[[KubeClient], Awaitable[bytes]],
+) -> None:
+    arrived = 0
+
+    async def handler(request: web.Request) -> web.Response:
+        nonlocal arrived
+        if request.method != "PATCH":
+            return await echo(request)
+        arrived += 1
+        return await hang(request)
+
+    async with server(handler) as url, KubeClient.for_url(url, in_flight=2, timeout=5) as client:
+        hanging = [asyncio.create_task(client.patch(THINGS, "ns", str(i), b"{}", subresource="status")) for i in "abc"]
+        await asyncio.wait_for(free(client), 1)
+        assert not any(task.done() for task in hanging)
+        assert arrived <= 2, "there are places for two"
         for task in hanging:
             task.cancel()
         await asyncio.gather(*hanging, return_exceptions=True)

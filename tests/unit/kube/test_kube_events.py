@@ -260,6 +260,22 @@ async def test_drain_writes_what_waits_counts_included() -> None:
     assert recorder.dropped == 0
 
 
+async def test_what_drain_writes_is_not_missed_by_run() -> None:
+    server = Server()
+    server.takes = 1.0
+    recorder = recorder_of(server)
+    for name in "ab":
+        recorder.emit(about(name), "Warning", "Failed", "it failed")
+    task = asyncio.create_task(recorder.run())
+    await asyncio.sleep(0.5)
+    await recorder.drain(5)
+    await asyncio.sleep(1)
+    assert not task.done()
+    assert len(server.calls) == 2
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
 async def test_drain_gives_up_after_its_grace() -> None:
     server = Server()
     server.takes = 1e6

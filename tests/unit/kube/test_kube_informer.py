@@ -269,6 +269,36 @@ async def test_retry_after_is_waited_for() -> None:
         assert source.verbs() == ["list", "list", "watch"]
 
 
+async def test_a_retry_after_of_an_hour_is_waited_for_a_minute() -> None:
+    source = Script([ThrottledError(429, "", "x", retry_after=3600.0), page()], [])
+    async with running(informer_of(source)):
+        await asyncio.sleep(62)
+        assert source.verbs() == ["list", "list", "watch"]
+
+
+async def test_a_410_after_refused_connections_is_listed_again_at_once() -> None:
+    refused = [UnreachableError("refused")] * 8
+    source = Script([page()], [*refused, GoneError(410, "Expired", "old")])
+    async with running(informer_of(source)):
+        await asyncio.sleep(300)
+        gone = source.verbs().index("list", 1)
+        assert source.queries[gone][0] == source.queries[gone - 1][0]
+
+
+async def test_a_429_neither_inherits_nor_lengthens_the_backoff_of_refused_connections() -> None:
+    refused, throttled = UnreachableError("refused"), ThrottledError(429, "", "x", retry_after=1.0)
+    source = Script([page()], [*[refused] * 8, throttled, [Silence]])
+    async with running(informer_of(source)):
+        await asyncio.sleep(300)
+    at = [time for time, verb, _ in source.queries if verb == "watch"]
+    assert at[9] - at[8] == pytest.approx(1.0)
+    source = Script([page()], [*[throttled] * 5, refused])
+    async with running(informer_of(source)):
+        await asyncio.sleep(100)
+    at = [time for time, verb, _ in source.queries if verb == "watch"]
+    assert at[6] - at[5] <= 0.5
+
+
 async def test_a_resource_that_is_missing_is_said_once_and_found_later(caplog: pytest.LogCaptureFixture) -> None:
     source = Script([NotFoundError(404, "", "404 page not found")] * 5 + [page(thing("a", 1))], [])
     informer = informer_of(source)
@@ -303,8 +333,7 @@ async def test_a_missing_right_is_said_with_the_resource_and_the_namespace(caplo
 
 async def test_a_stuck_watch_can_be_told_from_outside() -> None:
     loop = asyncio.get_running_loop()
-    source = Script([page()], [UnreachableError("refused")] * 10_000)
-    informer = informer_of(source, inactivity=100.0, watch_timeout=(100.0, 200.0))
+    informer = informer_of(Script([page()], [[1e6]]), inactivity=100.0, watch_timeout=(100.0, 200.0))
     assert not informer.is_stuck(loop.time() + 1e9)
     async with running(informer):
         await informer.synced.wait()
@@ -312,6 +341,16 @@ async def test_a_stuck_watch_can_be_told_from_outside() -> None:
         assert not informer.is_stuck(loop.time())
         await asyncio.sleep(2)
         assert informer.is_stuck(loop.time())
+
+
+async def test_an_api_server_that_is_away_is_silent_but_nothing_is_stuck() -> None:
+    loop = asyncio.get_running_loop()
+    source = Script([page()], [UnreachableError("refused")] * 1000)
+    informer = informer_of(source, inactivity=100.0, watch_timeout=(100.0, 200.0))
+    async with running(informer):
+        await asyncio.sleep(5000)
+        assert not informer.is_stuck(loop.time())
+        assert loop.time() - informer.last_contact > 4000
 
 
 async def test_a_quiet_cluster_without_bookmarks_is_not_stuck() -> None:

@@ -159,6 +159,14 @@ def failing(error: Exception) -> Callable[[str], Awaitable[None]]:
     return fault
 
 
+def failing_at(verb: str, error: Exception) -> Callable[[str], Awaitable[None]]:
+    async def fault(call: str) -> None:
+        if call == verb:
+            raise error
+
+    return fault
+
+
 async def test_a_lease_that_is_not_there_is_made_and_renewed() -> None:
     server, work = Server(), Work()
     elect = elector(server)
@@ -387,6 +395,64 @@ async def test_a_lease_that_was_deleted_is_made_again() -> None:
     await asyncio.sleep(30)
     assert not work.has_ended()
     assert server.spec["holderIdentity"] == "me"
+    await stop(task)
+
+
+async def test_a_lease_that_is_deleted_is_not_taken_before_its_holder_has_ended() -> None:
+    server, work = Server(), Work()
+    server.hold("other", renewTime="a")
+    task = asyncio.create_task(elector(server).lead(work))
+    await asyncio.sleep(9)
+    server.hold("other", renewTime="b")
+    await asyncio.sleep(0.5)
+    server.lease = None
+    await asyncio.sleep(15)
+    assert not work.has_begun()
+    assert server.lease is None
+    await asyncio.sleep(5)
+    assert work.has_begun()
+    await stop(task)
+
+
+async def test_a_holder_that_was_not_heard_while_it_renewed_is_waited_for_when_its_lease_is_gone() -> None:
+    server, work = Server(), Work()
+    server.hold("other", renewTime="a")
+    task = asyncio.create_task(elector(server).lead(work))
+    await asyncio.sleep(1)
+    server.before = failing(UnreachableError("reset"))
+    await asyncio.sleep(60)
+    server.before, server.lease = None, None
+    await asyncio.sleep(14)
+    assert not work.has_begun()
+    await asyncio.sleep(6)
+    assert work.has_begun()
+    await stop(task)
+
+
+async def test_a_lease_that_was_missed_for_a_moment_costs_a_dead_holder_no_more_time() -> None:
+    server, work = Server(), Work()
+    server.hold("dead")
+    task = asyncio.create_task(elector(server).lead(work))
+    await asyncio.sleep(10)
+    kept, server.lease = server.lease, None
+    await asyncio.sleep(3)
+    server.lease = kept
+    await asyncio.sleep(5)
+    assert work.has_begun()
+    await stop(task)
+
+
+async def test_a_lease_that_was_released_and_deleted_is_made_at_once() -> None:
+    server, work = Server(), Work()
+    server.hold("other")
+    task = asyncio.create_task(elector(server).lead(work))
+    await asyncio.sleep(1)
+    server.hold("")
+    server.before = failing_at("replace", ConflictError(409, "Conflict", "changed"))
+    await asyncio.sleep(3)
+    server.lease = None
+    await asyncio.sleep(3)
+    assert work.has_begun()
     await stop(task)
 
 

@@ -263,8 +263,7 @@ async def test_a_lost_lease_revokes_nothing() -> None:
     await case.issue()
     case.engine.settle("uid-1", None)
     leading[0] = False
-    with pytest.raises(LeaseLostError):
-        await case.engine.sweep()
+    await case.engine.sweep()
     assert case.provider.count("revoke") == 0
 
 
