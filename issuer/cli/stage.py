@@ -7,6 +7,7 @@ The demo, the benchmarks and the component tests play on it. The controller is w
 from __future__ import annotations
 
 import asyncio
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import msgspec
@@ -170,6 +171,14 @@ class Stage:
         self._replica: Replica | None = None
 
     async def __aenter__(self) -> Self:
+        try:
+            await self._start()
+        except BaseException:
+            await self.__aexit__(None, None, None)
+            raise
+        return self
+
+    async def _start(self) -> None:
         self.api_url = await self.cluster.start()
         await self.cdn.start()
         for document in crd.definitions(registry.configs()):
@@ -179,14 +188,14 @@ class Stage:
         await self.apply(objects.ca_secret("backup-ca", self.namespace))
         if self._controlled:
             await self.start_controller()
-        return self
 
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        await self.stop_controller()
-        await self.cdn.stop()
-        await self.cluster.stop()
+        async with AsyncExitStack() as ends:
+            ends.push_async_callback(self.cluster.stop)
+            ends.push_async_callback(self.cdn.stop)
+            await self.stop_controller()
 
     async def start_controller(self) -> None:
         """Start the controller, as a new process would."""

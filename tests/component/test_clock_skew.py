@@ -53,8 +53,8 @@ async def test_a_clock_that_jumps_neither_loses_nor_shares_the_lease(
     jumps = iter([0, 7200, -7200, 300, -300])
     monkeypatch.setattr(program, "utc_now", lambda: datetime.now(UTC) + timedelta(seconds=next(jumps, 0)))
     async with new_stage(options(identity="first")) as stage:
-        other = stage.replica(options(identity="second"))
         await at_work(stage)
+        other = stage.replica(options(identity="second"))
         await until(lambda: other.program.unready() is None)
         await one_authority(stage)
         names = [f"www-{number}" for number in range(5)]

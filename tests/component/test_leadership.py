@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from tests.component.harness import NewStage
 
 SHORT = Options(
-    lease_duration=1.5, renew_deadline=1.0, retry_period=0.2, identity="first", allow_insecure_endpoints=True
+    lease_duration=3.0, renew_deadline=2.0, retry_period=0.2, identity="first", allow_insecure_endpoints=True
 )
 LEASE = "cdn-issuer"
 

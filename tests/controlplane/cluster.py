@@ -17,6 +17,7 @@ import httpx
 from issuer.api import crd
 from issuer.authorities import registry
 from issuer.kube.access import Access
+from issuer.sandbox import objects
 from issuer.sandbox.cluster.errors import StatusError
 from issuer.sandbox.cluster.kinds import BUILT_IN, from_crd
 from issuer.sandbox.cluster.paths import Kinds
@@ -63,7 +64,21 @@ class RealCluster:
         plane.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.namespace}})
 
     async def start(self) -> str:
-        """Start the proxy; returns its URL."""
+        """Start the proxy; returns its URL.
+
+        An API server holds the first object of a new kind for two seconds (apiextensions-apiserver, crdHandler). What a
+        test makes goes out on the loop of the controller, whose Lease would run out meanwhile, so one is made before.
+        """
+        if not self.plane.is_warm:
+            self.plane.is_warm = True
+            for kind in ("CDNIssuer", "CDNClusterIssuer"):
+                authorities = [{"name": "local", "ca": {"secretRef": {"name": "none"}}}]
+                namespace = self.namespace if kind == "CDNIssuer" else ""
+                issuer = objects.issuer("first", authorities, namespace=namespace)
+                self.plane.ask("POST", f"{path_of(issuer).rpartition('/')[0]}?dryRun=All", issuer)
+            csr = objects.signing_request(["first.example.com"])
+            request = objects.certificate_request("first", csr, namespace=self.namespace, issuer="first")
+            self.plane.ask("POST", f"{path_of(request).rpartition('/')[0]}?dryRun=All", request)
         return await self.proxy.start()
 
     async def stop(self) -> None:

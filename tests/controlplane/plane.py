@@ -81,11 +81,13 @@ class ControlPlane:
 
     Attributes:
         failed: a test has failed, so the logs are worth keeping.
+        is_warm: each of our kinds has been made once, see `RealCluster.start`.
     """
 
     def __init__(self, binaries: Path, *, keep_logs_in: Path | None = None) -> None:
         self.binaries = binaries
         self.failed = False
+        self.is_warm = False
         self._keep_logs_in = keep_logs_in
         self._stack = contextlib.ExitStack()
 
