@@ -104,6 +104,10 @@ class Narrator:
         """A result has no one to go to."""
         _log.warning("result dropped", **_fields(request), verdict=type(verdict).__name__, because=delivery.value)
 
+    def unsettled(self, request: CertificateRequest, error: KubeError) -> None:
+        """It is gone, or has ended without us, and the API server does not say with which certificate; asked again."""
+        _log.warning("end not known yet", **_fields(request), error=str(error))
+
     def crashed(self, request: CertificateRequest, error: Exception) -> None:
         """A defect of ours; the request is tried again and ends at its deadline."""
         _log.error("internal error", **_fields(request), error=type(error).__name__, exc_info=error)

@@ -31,7 +31,7 @@ from issuer.controllers.decision import (
 from issuer.controllers.delivery import Delivery
 from issuer.controllers.memory import ENDED, RequestId, RequestMemory, RequestState, identify, issuer_of
 from issuer.controllers.triggers import WRITES, RequestTriggers, lane_of
-from issuer.kube.errors import KubeError, ServerError, UnreachableError
+from issuer.kube.errors import KubeError, LeaseLostError, ServerError, UnreachableError
 from issuer.signing.outcome import Issued, NotIssued
 
 if TYPE_CHECKING:
@@ -104,8 +104,9 @@ class RequestController:
         await self._agenda.run(self.reconcile, per_lane=per_lane)
 
     def unfinished(self) -> list[CertificateRequest]:
-        """Approved requests of ours that have not ended yet."""
-        return [state.request for state in self._memory.all() if state.request.is_approved]
+        """Approved requests of ours that are there and have not ended yet."""
+        waiting = [state.request for state in self._memory.all() if state.request.is_approved]
+        return [request for request in waiting if self._current(identify(request)) is not None]
 
     def unapproved(self) -> int:
         """How many requests of ours no approver has spoken about."""
@@ -115,7 +116,7 @@ class RequestController:
         """Take one request a step further.
 
         Raises:
-            KubeError: the API server did not say how a request has ended.
+            KubeError: this replica leads no more, or the API server did not say whether a request has ended.
         """
         if (until := self._memory.ended_until(id_.uid)) is not None:
             return await self._contradicted(id_, until)
@@ -252,18 +253,25 @@ class RequestController:
         except KubeError as error:
             self._narrator.write_failed(state.request, verdict, error)
             state.write_due = _loop_time() + self._write_pause(state, error)
-            return self._wait(state, _turn_due(state, verdict), verdict.expires, self._now())
+            return self._told(state, verdict)
         state.pending = None
         match told.delivery:
             case Delivery.WRITTEN:
                 state.why = verdict.why
                 self._narrator.pending(state.request, verdict)
-                return self._wait(state, _turn_due(state, verdict), verdict.expires, self._now())
+                return self._told(state, verdict)
             case Delivery.CHANGED:
                 assert told.latest is not None
                 return await self._advance(told.latest, state)
             case _:
                 return self._close(state.id, told.fingerprint)
+
+    def _told(self, state: RequestState, verdict: Pend) -> Result:
+        """Go on after a write. The alarm may have rung meanwhile, and the look it asked for has been this one."""
+        now = self._now()
+        if now >= verdict.expires:
+            return Result(look_again_at=_loop_time(), lane=lane_of(state.request, state))
+        return self._wait(state, _turn_due(state, verdict), verdict.expires, now)
 
     async def _deliver(self, state: RequestState, verdict: Fail | Issue) -> Result:
         """Write the end; it is kept and written again until it is delivered or has no one to go to."""
@@ -294,7 +302,14 @@ class RequestController:
         if state is None:
             self._memory.close(id_.uid, lasting=False)
             return OVER
-        return self._close(id_, await self._writer.delivered(id_.key, id_.uid))
+        try:
+            delivered = await self._writer.delivered(id_.key, id_.uid)
+        except LeaseLostError:
+            raise
+        except KubeError as error:
+            self._narrator.unsettled(state.request, error)
+            return Result(look_again_at=_loop_time() + self._write_pause(state, error), lane=WRITES)
+        return self._close(id_, delivered)
 
     async def _contradicted(self, id_: RequestId, until: float) -> Result:
         """It has ended, and the cache may not know it yet. If that lasts, the API server itself says what is true."""

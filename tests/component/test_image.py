@@ -70,7 +70,7 @@ def test_the_version_of_the_package_is_that_of_the_project() -> None:
 
 def test_the_port_is_the_default_of_the_command() -> None:
     assert [step.text for step in of("EXPOSE")] == ["8080"]
-    assert '"0.0.0.0:8080"' in (ROOT / "issuer/cli/run.py").read_text()
+    assert 'default=":8080"' in (ROOT / "issuer/cli/run.py").read_text()
 
 
 @pytest.mark.parametrize("name", [".git", ".venv", "tests", "docs", "crds", "Makefile", ".env", "kubeconfig"])

@@ -211,11 +211,15 @@ async def test_a_csr_that_cannot_be_put_into_a_certificate_is_rejected(monkeypat
     [
         (b"{}", "secretRef"),
         (b'{"secretRef":{"name":""}}', r"ca\.secretRef\.name"),
-        (b'{"secretRef":{"name":"a","key":"b"}}', "key"),
-        (b'{"secretRef":{"name":"a"},"more":1}', "more"),
+        (b'{"secretRef":{"name":7}}', r"ca\.secretRef\.name"),
         (b"[]", r"spec\.authorities\.backup\.ca"),
     ],
 )
 def test_a_configuration_that_is_nonsense_is_refused_with_its_path(config: bytes, said: str) -> None:
     with pytest.raises(InvalidSpecError, match=said):
         build(Secrets({}), config=config)
+
+
+@pytest.mark.parametrize("config", [b'{"secretRef":{"name":"a","key":"b"}}', b'{"secretRef":{"name":"a"},"more":1}'])
+def test_a_field_of_a_later_version_is_passed_over(config: bytes) -> None:
+    assert build(Secrets({}), config=config).name == build(Secrets({})).name
