@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import gc
 import os
+import random
 import signal
 import socket
 import sys
@@ -19,6 +20,7 @@ import uvloop
 from issuer.cli.environment import Command
 from issuer.cli.parameters import Address, ListenAddress, Namespace
 from issuer.controllers.program import Options, Program
+from issuer.kube.backoff import Backoff
 from issuer.kube.client import KubeClient
 from issuer.kube.errors import KubeError, LeaseLostError
 from issuer.observe import logs
@@ -130,19 +132,14 @@ async def _run(flags: dict[str, Any]) -> int:
     except KubeError as error:
         _log.error("no Kubernetes API", error=str(error))
         return 1
-    try:
-        await client.reach()
-    except KubeError as error:
-        await client.close()
-        _log.error("no Kubernetes API", url=client.url, error=str(error))
-        return 1
     program = Program(client, metrics, options)
     client.guard = program.may_write
     listen: Address = flags["listen"]
     server = ObserveServer(listen.host, listen.port, metrics, healthy=program.trouble, ready=program.unready)
     try:
         await server.start()
-        await program.run(stop)
+        if await _reached(client, stop):
+            await program.run(stop)
     except ListenError as error:
         _log.error("cannot listen", error=str(error))
         return 1
@@ -155,6 +152,28 @@ async def _run(flags: dict[str, Any]) -> int:
         await client.close()
     _log.info("stopped")
     return 0
+
+
+async def _reached(client: KubeClient, stop: asyncio.Event) -> bool:
+    """Wait until the API server answers; False if the process is to stop before.
+
+    A process that ended instead would be started again ever later, and be missing for minutes once the API server is
+    back.
+    """
+    backoff, complaint = Backoff(0.5, 15.0, random.Random()), ""
+    while not stop.is_set():
+        try:
+            await client.reach()
+        except KubeError as error:
+            if str(error) != complaint:
+                complaint = str(error)
+                _log.error("no Kubernetes API, waiting for it", url=client.url, error=complaint)
+        else:
+            return True
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(backoff.next()):
+                await stop.wait()
+    return False
 
 
 def _check_times(retry_period: float, renew_deadline: float, lease_duration: float) -> None:

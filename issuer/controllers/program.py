@@ -233,6 +233,9 @@ class Program:
         """Reconcile until cancelled."""
         for informer in self._informers().values():
             await informer.synced.wait()
+        if self._options.leader_election:
+            # What the leader before has signed must be seen as unfinished, and so as suspect, and not come as news.
+            await self.requests.refresh()
         self._leading = True
         self.issuer_controller.start()
         self.request_controller.triggers.start()

@@ -99,6 +99,9 @@ class Informer(Generic[T]):
         """Seconds without an attempt that ended after which the watch is stuck, whatever the reason."""
         self._handlers: list[Callable[[Change[T]], None]] = []
         self._unlisted = set(namespaces)
+        self._all_listed = asyncio.Event()
+        self._tasks: dict[Reflector, asyncio.Task[None]] = {}
+        self._group: asyncio.TaskGroup | None = None
         decoder = ObjectDecoder(item)
         self._parts = {
             namespace: _Part(resource, decoder, keep, lean, self._tell, partial(self._listed, namespace))
@@ -164,9 +167,25 @@ class Informer(Generic[T]):
 
     async def run(self) -> None:
         """List and watch until cancelled."""
-        async with asyncio.TaskGroup() as tasks:
+        async with asyncio.TaskGroup() as group:
+            self._group = group
             for reflector in self._reflectors:
-                tasks.create_task(reflector.run())
+                self._tasks[reflector] = group.create_task(reflector.run())
+
+    async def refresh(self) -> None:
+        """List everything anew, and wait until that is done, however long it takes; only while it runs.
+
+        A watch may be half-open: it is silent, and what it says is minutes old. Who takes over the work of another must
+        not begin with that.
+        """
+        assert self._group is not None
+        self._all_listed.clear()
+        self._unlisted = set(self._parts)
+        for reflector, task in list(self._tasks.items()):
+            # Made before the other is cancelled: a group without tasks is over.
+            self._tasks[reflector] = self._group.create_task(_begin_anew(reflector, task))
+            task.cancel()
+        await self._all_listed.wait()
 
     def _part(self, key: ObjectKey) -> _Part[T] | None:
         return self._parts.get("") or self._parts.get(key.namespace)
@@ -183,6 +202,13 @@ class Informer(Generic[T]):
         self._unlisted.discard(namespace)
         if not self._unlisted:
             self.synced.set()
+            self._all_listed.set()
+
+
+async def _begin_anew(reflector: Reflector, before: asyncio.Task[None]) -> None:
+    await asyncio.wait((before,))
+    reflector.forget()
+    await reflector.run()
 
 
 class _Part(Generic[T]):

@@ -182,6 +182,10 @@ class Reflector:
             self.last_attempt = asyncio.get_running_loop().time()
             await asyncio.sleep(delay)
 
+    def forget(self) -> None:
+        """List anew at the next `run`, instead of going on from where it was."""
+        self._version = None
+
     async def _list(self) -> None:
         self._sink.restarted()
         query = {"limit": str(PAGE_SIZE)}

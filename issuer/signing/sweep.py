@@ -59,14 +59,14 @@ class Sweep:
                 continue
             try:
                 await self._clear(entry)
-            except Exception as error:
-                if not isinstance(error, AuthorityError):
-                    if self._allowed():
-                        raise
-                    log.info("clearing up has stopped", error=str(error) or type(error).__name__)
-                    return
+            except AuthorityError as error:
                 self._skip.add(entry.account)
                 log.info("orphans are left for later", authority=entry.planned.name, error=str(error))
+            except Exception as error:
+                if self._allowed():
+                    raise
+                log.info("clearing up has stopped", error=str(error) or type(error).__name__)
+                return
 
     def _allowed(self) -> bool:
         try:

@@ -9,7 +9,7 @@ from issuer.cli import stage as stage_module
 from issuer.sandbox import objects
 from issuer.sandbox.cluster import Fault
 from tests.component.harness import QUICK, signatures
-from tests.component.known_faults import BOUND, REQUESTS, hurried, led
+from tests.component.quick import BOUND, REQUESTS, hurried, led
 from tests.component.rig import until
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from issuer.sandbox import objects
 from tests.component.harness import QUICK, message
-from tests.component.known_faults import BOUND, ago, ended, heard, hurried, led, reason, say
+from tests.component.quick import BOUND, ago, ended, heard, hurried, led, reason, say
 from tests.component.rig import request, until
 
 if TYPE_CHECKING:

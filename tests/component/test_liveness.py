@@ -10,7 +10,7 @@ import pytest
 
 from issuer.kube.backoff import Backoff
 from issuer.sandbox.cluster import Fault
-from tests.component.known_faults import hurried, led
+from tests.component.quick import hurried, led
 from tests.component.rig import until
 
 if TYPE_CHECKING:

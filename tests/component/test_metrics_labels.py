@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from issuer.sandbox import objects
-from tests.component.known_faults import BOUND, ended, hurried, led, say
+from tests.component.quick import BOUND, ended, hurried, led, say
 from tests.component.rig import until
 
 if TYPE_CHECKING:

@@ -194,17 +194,25 @@ async def test_a_taken_port_is_told_in_one_line(new_stage: NewStage, tmp_path: P
         assert where in told["error"]
 
 
-async def test_an_unreachable_api_is_told_in_one_line(new_stage: NewStage, tmp_path: Path) -> None:
+async def test_an_unreachable_api_is_waited_for_and_told_in_one_line(new_stage: NewStage, tmp_path: Path) -> None:
     nobody = tmp_path / "nobody"
     url = f"http://127.0.0.1:{free_port()}"
     async with staged(new_stage) as stage:
         nobody.write_text(stage.cluster.kubeconfig().replace(stage.api_url, url))
         async with running(stage, tmp_path, "--kubeconfig", str(nobody)) as controller:
+            async with asyncio.timeout(START):
+                while (await controller.get("/healthz"))[0] != 200:
+                    assert controller.process.returncode is None
+            assert (await controller.get("/readyz"))[0] != 200
+            assert controller.process.stderr is not None
+            first = json.loads(await controller.process.stderr.readline())
+            controller.process.terminate()
             code, log = await controller.ended()
-    assert code == 1
-    (told,) = log
-    assert told["level"] == "error"
-    assert url in json.dumps(told)
+    assert code == 0
+    assert (first["level"], first["event"]) == ("error", "no Kubernetes API, waiting for it")
+    assert url in json.dumps(first)
+    assert log[-1]["event"] == "stopped"
+    assert {told["event"] for told in log} <= {"not ready", "stopped"}
 
 
 async def test_a_kubeconfig_that_is_not_there_is_told_in_one_line(new_stage: NewStage, tmp_path: Path) -> None:

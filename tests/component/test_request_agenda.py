@@ -15,7 +15,7 @@ from issuer.sandbox import objects
 from issuer.sandbox.cdn import MockCDN
 from issuer.sandbox.cluster import Fault, StatusError
 from tests.component.harness import QUICK, live, message, signatures
-from tests.component.known_faults import (
+from tests.component.quick import (
     BOUND,
     ONE_TRY,
     PATIENT,

@@ -9,7 +9,7 @@ from issuer.controllers.pace import Pace
 from issuer.kube.errors import LeaseLostError
 from issuer.sandbox import objects
 from issuer.sandbox.cluster import Fault
-from tests.component.known_faults import PATIENT, REQUESTS, hurried, led, ready_issuers, reason
+from tests.component.quick import PATIENT, REQUESTS, hurried, led, ready_issuers, reason
 from tests.component.rig import request, status_writes, until
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from issuer.kube import reflector
 from issuer.sandbox.cluster import Fault
-from tests.component.known_faults import BOUND, REQUESTS, hurried
+from tests.component.quick import BOUND, REQUESTS, hurried
 from tests.component.rig import until
 
 if TYPE_CHECKING:

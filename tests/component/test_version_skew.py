@@ -14,7 +14,7 @@ from issuer.api import crd
 from issuer.authorities import registry
 from issuer.sandbox import objects
 from issuer.sandbox.cluster import StatusError
-from tests.component.known_faults import heard, hurried, reason
+from tests.component.quick import heard, hurried, reason
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

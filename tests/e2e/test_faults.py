@@ -108,7 +108,6 @@ async def test_an_api_server_that_is_frozen_for_a_while_is_waited_for(faulty_pla
         await site.all_signed_once(names)
 
 
-@pytest.mark.xfail(strict=True, reason="controllers.md M15: the start needs the API server")
 async def test_a_controller_that_starts_before_its_api_server_waits_for_it(faulty_plane: ControlPlane) -> None:
     async with Site(faulty_plane) as site:
         await site.add("one", is_cut_off=True)

@@ -1,7 +1,4 @@
-"""Known faults between the controller and the API server: leading, stopping, and calls that hang.
-
-Each test says what is right, and is marked until it is so.
-"""
+"""A replica that takes over and whose watch has been blind: it looks for what the leader before it had signed."""
 
 from __future__ import annotations
 
@@ -12,7 +9,7 @@ from issuer.kube.errors import UnreachableError
 from issuer.sandbox import objects
 from issuer.sandbox.cluster import Fault
 from tests.component.harness import QUICK, live, signatures
-from tests.component.known_faults import REQUESTS, hurried, known_fault
+from tests.component.quick import REQUESTS, hurried
 from tests.component.rig import holder, until
 
 if TYPE_CHECKING:
@@ -63,7 +60,6 @@ def blinded(replica: Replica, monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
     return sees
 
 
-@known_fault("M1: only what is in the cache at the takeover is looked for at the provider")
 async def test_a_stand_by_that_was_blind_looks_for_what_the_leader_before_it_signed(
     new_stage: NewStage, monkeypatch: pytest.MonkeyPatch
 ) -> None:

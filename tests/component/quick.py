@@ -1,15 +1,9 @@
-"""What the tests of known faults share: their mark, a controller in a hurry, and what an approver or a policy says.
-
-A known fault is one that was found by reading and is not mended yet. Its test says what is right and is marked, so that
-whoever mends it has to take the mark away. It may fail only in the way that the fault makes it fail.
-"""
+"""A controller in a hurry, authorities that fail at once, and what an approver or a policy says to a request."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
-
-import pytest
 
 from issuer.controllers.pace import Pace
 from tests.component import harness, rig
@@ -34,12 +28,6 @@ PATIENT: Final[dict[str, Any]] = {
     "timeouts": {"connect": "5s", "read": "60s", "attempt": "60s", "turn": "2m"},
 }
 """The same, and one that hangs is waited for as long as by default."""
-
-
-def known_fault(text: str) -> pytest.MarkDecorator:
-    """The mark of a test that fails until a fault is mended: its number and what happens instead."""
-    reason = f"controllers.md {text}"
-    return pytest.mark.xfail(strict=True, raises=(AssertionError, TimeoutError), reason=reason)
 
 
 def hurried(**fields: Any) -> Options:
