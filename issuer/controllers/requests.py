@@ -14,7 +14,7 @@ import asyncio
 import contextlib
 import math
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from issuer.authorities.base import SigningOrder
 from issuer.controllers.agenda import LATEST, OVER, Agenda, Result
@@ -48,6 +48,10 @@ if TYPE_CHECKING:
     from issuer.kube.queue import WorkQueue
     from issuer.signing.engine import FailoverEngine
     from issuer.signing.plan import IssuerPlan
+
+
+LEAST: Final = timedelta(seconds=0.1)
+"""A go at the authorities with less time than this is not begun."""
 
 
 class StoppingError(Exception):
@@ -165,6 +169,9 @@ class RequestController:
         if isinstance(decision, Turn) and entry is not None and entry.plan is not None:
             if state.turn_due > _loop_time() and state.only == decision.only:
                 return self._wait(state, state.turn_due, decision.expires, now)
+            if not decision.late and decision.expires - now < LEAST:
+                # A go that has no time says nothing. At the deadline one that never had any gets a whole attempt.
+                return self._wait(state, math.inf, decision.expires, now)
             outcome = await self._turn(state, decision, entry.plan)
             request = state.request = self._current(state.id) or request
             now = self._now()

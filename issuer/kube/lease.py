@@ -192,11 +192,26 @@ class LeaderElector:
             held.spec, holder_identity="", lease_duration_seconds=1, renew_time=format_micro_time(self._now())
         )
         try:
-            await self._put(held, spec, self._fence - self._monotonic())
+            await self._put_back(held, spec)
         except KubeError as error:
             logger.warning("the lease %s/%s could not be released: %s", self._namespace, self._name, error)
         else:
             logger.info("released the lease %s/%s", self._namespace, self._name)
+
+    async def _put_back(self, held: _Lease, spec: LeaseSpec) -> None:
+        """Write the spec that gives it up, over whatever of ours is there.
+
+        A renewal that was under way when it was cancelled may have arrived: then it is ours in a version that we do not
+        know.
+        """
+        try:
+            await self._put(held, spec, self._fence - self._monotonic())
+        except ConflictError:
+            answer = await self._timed(self._client.get(LEASES, self._namespace, self._name))
+            found = decode(answer, _DECODER)
+            if found.spec != held.spec and not self._is_mine(found.spec):
+                raise
+            await self._put(found, spec, self._fence - self._monotonic())
 
     @property
     def _fence(self) -> float:

@@ -6,7 +6,9 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+from issuer.api.request import signer_of
 from issuer.controllers.decision import DEFAULT_DEADLINE
+from issuer.sandbox import objects
 from tests.component.harness import ended
 from tests.component.rig import approve, options, request, until
 
@@ -16,9 +18,9 @@ if TYPE_CHECKING:
     from tests.component.harness import NewStage
 
 
-def between(deadline: datetime) -> Callable[[], datetime]:
-    """A clock that is read just before the deadline at first, and just after it ever after."""
-    readings = iter([deadline - timedelta(milliseconds=1)])
+def between(deadline: datetime, *, before: int = 1) -> Callable[[], datetime]:
+    """A clock that is read just before the deadline at first, so many times, and just after it ever after."""
+    readings = iter([deadline - timedelta(milliseconds=1)] * before)
     return lambda: next(readings, deadline + timedelta(milliseconds=1))
 
 
@@ -33,6 +35,19 @@ async def test_a_deadline_that_passes_between_the_decision_and_its_timer_is_met(
         assert found.ready is not None
         assert found.ready.reason == "Failed"
         assert "does not exist" in found.ready.message
+
+
+async def test_a_request_that_is_first_seen_right_before_its_deadline_gets_a_whole_attempt(
+    new_stage: NewStage,
+) -> None:
+    async with new_stage(options(leader_election=False), approve=False, controlled=False) as stage:
+        await stage.apply(objects.issuer("local", [stage.backup()], namespace=stage.namespace))
+        await stage.ask("late", "local")
+        approved = datetime.now(UTC).replace(microsecond=0)
+        await approve(stage, "late", approved)
+        await stage.start_controller()
+        stage.program.request_controller._now = between(approved + timedelta(seconds=DEFAULT_DEADLINE), before=2)
+        assert signer_of(await ended(stage, "late")) == "backup"
 
 
 async def test_deadlines_spread_over_two_seconds_are_all_met(new_stage: NewStage) -> None:

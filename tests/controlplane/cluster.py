@@ -21,7 +21,7 @@ from issuer.sandbox import objects
 from issuer.sandbox.cluster.errors import StatusError
 from issuer.sandbox.cluster.kinds import BUILT_IN, from_crd
 from issuer.sandbox.cluster.paths import Kinds
-from tests.controlplane.plane import MERGE, RefusedError, path_of
+from tests.controlplane.plane import MERGE, TRIES, RefusedError, path_of
 from tests.controlplane.proxy import Proxy
 
 if TYPE_CHECKING:
@@ -139,8 +139,14 @@ class RealCluster:
     async def set_status(self, plural: str, namespace: str, name: str, status: Manifest) -> Manifest:
         """Write the status of an object, whole."""
         path = self._path(self._kinds.named(plural), namespace, name)
-        obj = self._ask("GET", path)
-        return self._ask("PUT", f"{path}/status", {**obj, "status": status})
+        for _ in range(TRIES):
+            obj = self._ask("GET", path)
+            try:
+                return self._ask("PUT", f"{path}/status", {**obj, "status": status})
+            except StatusError as error:
+                if error.code != httpx.codes.CONFLICT:
+                    raise
+        raise TimeoutError(f"{path} is written to all the time")
 
     async def delete(self, plural: str, namespace: str, name: str) -> None:
         """Delete an object."""

@@ -62,6 +62,10 @@ _CLUSTER_SCOPED: Final = frozenset(
 )
 
 
+TRIES: Final = 10
+"""Conflicts in a row that are answered by reading again: controllers write to the same objects."""
+
+
 class RefusedError(Exception):
     """The API server answered with an error."""
 
@@ -175,15 +179,21 @@ class ControlPlane:
         return found
 
     def apply(self, manifest: Manifest) -> Manifest:
-        """Create an object, or replace what there is of that name."""
+        """Create an object, or replace what there is of that name, also where somebody else writes to it meanwhile."""
         path = path_of(manifest)
         collection, _, name = path.rpartition("/")
-        old = self.call("GET", path)
-        if old.status_code == httpx.codes.NOT_FOUND:
-            return self.ask("POST", collection, manifest)
-        version = old.json()["metadata"]["resourceVersion"]
-        metadata = {**manifest["metadata"], "name": name, "resourceVersion": version}
-        return self.ask("PUT", path, {**manifest, "metadata": metadata})
+        for _ in range(TRIES):
+            old = self.call("GET", path)
+            if old.status_code == httpx.codes.NOT_FOUND:
+                return self.ask("POST", collection, manifest)
+            version = old.json()["metadata"]["resourceVersion"]
+            metadata = {**manifest["metadata"], "name": name, "resourceVersion": version}
+            try:
+                return self.ask("PUT", path, {**manifest, "metadata": metadata})
+            except RefusedError as error:
+                if error.status != httpx.codes.CONFLICT:
+                    raise
+        raise TimeoutError(f"{path} is written to all the time")
 
     def apply_all(self, manifests: Iterable[Manifest]) -> None:
         """Apply objects in their order, and wait until CRDs are served."""

@@ -283,6 +283,33 @@ async def test_releasing_what_is_not_held_or_not_reachable_raises_nothing() -> N
     assert server.spec["holderIdentity"] == "me"
 
 
+async def test_a_lease_is_released_although_a_cancelled_renewal_has_arrived() -> None:
+    server = Server()
+    elect = elector(server)
+    leading = asyncio.create_task(elect.lead(Work(100)))
+    await asyncio.sleep(1)
+    server.after = hang
+    await asyncio.sleep(2)
+    server.after = None
+    await stop(leading)
+    assert server.version > 1
+    await elect.release()
+    assert server.spec["holderIdentity"] == ""
+
+
+async def test_a_lease_that_somebody_has_labelled_is_released_and_anothers_is_not() -> None:
+    server = Server()
+    elect = elector(server)
+    await elect.lead(Work(1))
+    server.touch(colour="blue")
+    await elect.release()
+    assert server.spec["holderIdentity"] == ""
+    await elect.lead(Work(1))
+    server.hold("other")
+    await elect.release()
+    assert server.spec["holderIdentity"] == "other"
+
+
 async def test_a_lease_past_its_fence_is_not_released_for_it_may_be_anothers() -> None:
     server = Server()
     elect = elector(server)
