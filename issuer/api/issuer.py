@@ -32,7 +32,7 @@ MAX_AUTHORITIES: Final = 8
 NAME_PATTERN: Final = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 
 FailoverCause = Literal["Unavailable", "RateLimited", "Unauthorized", "Rejected"]
-State = Literal["Available", "Degraded", "Open", "Unauthorized", "Unknown"]
+State = Literal["Available", "Degraded", "Open", "Untested", "Unauthorized", "Misconfigured", "Unknown"]
 
 
 def bounds(minimum: str, maximum: str, description: str, *, not_above: str = "") -> Meta:

@@ -12,10 +12,10 @@ call in one and cancels it.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncGenerator, Awaitable, Callable
     from datetime import datetime, timedelta
 
     import httpx
@@ -67,12 +67,24 @@ class Signed:
     trace_id: str | None = field(default=None, compare=False)
 
 
+async def unlimited() -> None:
+    """No limit: a token is always there."""
+
+
 @dataclass(frozen=True, slots=True)
 class CallTimeouts:
-    """Seconds, already clamped to what is left of the turn and of the deadline."""
+    """How long a call may take, and how often its session may go to the wire for it.
+
+    Attributes:
+        connect: seconds, already clamped to what is left of the turn and of the deadline.
+        read: the same.
+        token: awaited before each HTTP call; takes a token of the account's limit. The first one of a call is paid for
+            already, so an operation that is one HTTP call never waits here.
+    """
 
     connect: float
     read: float
+    token: Callable[[], Awaitable[None]] = unlimited
 
 
 class Session(Protocol):
@@ -84,11 +96,23 @@ class Session(Protocol):
         ...
 
     async def sign(self, order: SigningOrder, timeouts: CallTimeouts) -> Signed:
-        """Ask for one certificate, once."""
+        """Ask for one certificate, once.
+
+        Raises:
+            InProgress: it is accepted and takes its time; nothing is held meanwhile, and it is asked again.
+        """
         ...
 
-    async def find(self, order: SigningOrder, timeouts: CallTimeouts) -> tuple[Signed, ...]:
-        """Certificates already made for the order (same key, same names, not older than it), newest first."""
+    def find(self, order: SigningOrder, timeouts: CallTimeouts, *, since: float) -> AsyncGenerator[Signed, None]:
+        """Certificates already made for the order (same key, same names, not older than it), each as it is found.
+
+        Who has found what it looked for stops iterating; whoever gets to the end has seen all there are.
+
+        Args:
+            order: whose.
+            timeouts: of each call.
+            since: loop time; what was learnt before does not count, what another look has learnt since then does.
+        """
         ...
 
     async def revoke(self, handle: str, timeouts: CallTimeouts) -> None:
@@ -150,6 +174,7 @@ class AuthorityContext:
         transport: makes an HTTP transport that verifies TLS; each authority closes its own.
         now: the wall clock, UTC.
         allow_insecure_endpoints: `http` endpoints are allowed (tests, the sandbox).
+        shared: what authorities of one kind share among issuers, under a key that is their module's.
     """
 
     namespace: str
@@ -157,3 +182,4 @@ class AuthorityContext:
     transport: Callable[[], httpx.AsyncBaseTransport]
     now: Callable[[], datetime]
     allow_insecure_endpoints: bool = False
+    shared: dict[str, Any] = field(default_factory=dict)

@@ -31,7 +31,7 @@ from issuer.pki.path import CLOCK_SKEW
 from issuer.pki.usages import UnsupportedUsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import AsyncGenerator, Mapping
     from datetime import datetime
 
     from issuer.api.issuer import AuthoritySpec
@@ -172,9 +172,17 @@ class CASession:
             return await asyncio.to_thread(self._sign, order)
         return self._sign(order)
 
-    async def find(self, order: SigningOrder, timeouts: CallTimeouts) -> tuple[Signed, ...]:  # noqa: ARG002
+    async def find(
+        self,
+        order: SigningOrder,  # noqa: ARG002
+        timeouts: CallTimeouts,  # noqa: ARG002
+        *,
+        since: float,  # noqa: ARG002
+    ) -> AsyncGenerator[Signed, None]:
         """Nothing: what was signed is nowhere but in the answer."""
-        return ()
+        nothing: tuple[Signed, ...] = ()
+        for signed in nothing:
+            yield signed
 
     async def revoke(self, handle: str, timeouts: CallTimeouts) -> None:
         """Nothing to revoke at: there is no record of what was signed."""

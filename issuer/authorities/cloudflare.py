@@ -20,7 +20,7 @@ from issuer.api.secret import SecretError, SecretMissingError
 from issuer.api.spec import InvalidSpecError, decode_config
 from issuer.authorities import cloudflare_order
 from issuer.authorities.cloudflare_api import Api
-from issuer.authorities.cloudflare_session import OriginSession
+from issuer.authorities.cloudflare_session import Memory, OriginSession
 from issuer.authorities.errors import Unauthorized, Unavailable
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ class Cloudflare:
         self._config = config
         self._context = context
         self._api = Api(name, config.endpoint, context.transport(), context.now)
-        self._zones: dict[str, str] = {}
+        self._memory: Memory = context.shared.setdefault(__name__, Memory())
 
     @property
     def name(self) -> str:
@@ -129,7 +129,7 @@ class Cloudflare:
             token,
             account=_account(self._config.endpoint, token),
             zone_id=self._config.zone_id,
-            zones=self._zones,
+            memory=self._memory,
         )
 
     async def aclose(self) -> None:

@@ -71,6 +71,14 @@ _NEVER_SENT_CAUSES: Final = (
 )
 
 
+class AnswerTooLong(Unavailable):
+    """The answer is longer than is read; a part of what was asked for may be short enough."""
+
+    def __init__(self, authority: str, *, ambiguous: bool, status: int, trace_id: str | None) -> None:
+        message = f"the answer is longer than {MAX_BODY // 1024} KiB"
+        super().__init__(authority, message, ambiguous=ambiguous, status=status, trace_id=trace_id)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
     """A call that succeeded.
@@ -143,9 +151,12 @@ class Api:
             ) as response:
                 status, headers = response.status_code, response.headers
                 raw, unreadable = await _read(response)
+                is_too_long = len(raw) > MAX_BODY
         except _LOSSES as error:
             raise self._lost(error, method, path, timeouts, clean) from None
         trace_id = clean.trace_id(headers.get("cf-ray", ""))
+        if is_too_long:
+            raise AnswerTooLong(self._authority, ambiguous=method == "POST", status=status, trace_id=trace_id)
         envelope, unreadable = (None, unreadable) if unreadable else _decode(raw)
         if envelope is not None and _succeeded(status, envelope):
             info = envelope.get("result_info")
@@ -248,7 +259,7 @@ def retry_after(headers: httpx.Headers, now: datetime) -> float | None:
 
 
 async def _read(response: httpx.Response) -> tuple[bytes, str]:
-    """The body, and why it is of no use (empty if it is)."""
+    """The body, or more than `MAX_BODY` of it, and why it is of no use (empty if it is)."""
     encoding = response.headers.get("content-encoding", "").strip().lower()
     if encoding not in {"", "identity"}:
         return b"", "the answer is compressed, which was not asked for"
@@ -256,7 +267,7 @@ async def _read(response: httpx.Response) -> tuple[bytes, str]:
     async for chunk in response.aiter_bytes():
         body += chunk
         if len(body) > MAX_BODY:
-            return b"", f"the answer is longer than {MAX_BODY // 1024} KiB"
+            break
     return bytes(body), ""
 
 

@@ -8,50 +8,49 @@ for the certificate among the records of the zone.
 from __future__ import annotations
 
 import re
+from contextlib import aclosing
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
-
-import structlog
 
 from issuer.authorities import cloudflare_order
 from issuer.authorities.base import Signed
+from issuer.authorities.cloudflare_listing import Listings
+from issuer.authorities.cloudflare_zones import Zones
 from issuer.authorities.errors import Rejected, Unauthorized, Unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncGenerator, Iterator
 
     from issuer.authorities.base import CallTimeouts, SigningOrder
     from issuer.authorities.cloudflare_api import Api, Reply
-    from issuer.authorities.cloudflare_order import Match
-
-log = structlog.get_logger(__name__)
-
-PAGE_SIZE: Final = 50
-"""Records in a page of a list: the most that the provider allows."""
-
-MAX_PAGES: Final = 40
-"""Pages that one look reads, so 2000 records, for a thirtieth of the calls that a user has in five minutes."""
-
-MAX_ZONES: Final = 1024
-"""Zone ids that are remembered."""
 
 _GONE: Final = frozenset({404, 410})
 _ALREADY_REVOKED: Final = re.compile(r"already (?:been )?revoked|is revoked|not found|does not exist", re.IGNORECASE)
 _HANDLE: Final = re.compile(r"[0-9A-Za-z_-]{1,128}")
 
 
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What sessions learn of zones, for those that come after them."""
+
+    zones: Zones = field(default_factory=Zones)
+    listings: Listings = field(default_factory=Listings)
+
+
 class OriginSession:
     """The authority with its API token at hand."""
 
     def __init__(
-        self, name: str, api: Api, token: str, *, account: str, zone_id: str = "", zones: dict[str, str] | None = None
+        self, name: str, api: Api, token: str, *, account: str, zone_id: str = "", memory: Memory | None = None
     ) -> None:
         self._name = name
         self._api = api
         self._token = token
         self._account = account
         self._zone_id = zone_id
-        self._zones = {} if zones is None else zones
-        """Zone ids by account and domain, kept from session to session by the authority."""
+        memory = Memory() if memory is None else memory
+        self._zones = memory.zones
+        self._listings = memory.listings
 
     def __repr__(self) -> str:
         return f"OriginSession({self._account!r})"
@@ -96,37 +95,27 @@ class OriginSession:
             trace_id=reply.trace_id,
         )
 
-    async def find(self, order: SigningOrder, timeouts: CallTimeouts) -> tuple[Signed, ...]:
-        """Certificates already made for the order, newest first; up to `MAX_PAGES` pages of the zone are read.
+    async def find(self, order: SigningOrder, timeouts: CallTimeouts, *, since: float) -> AsyncGenerator[Signed, None]:
+        """Certificates already made for the order, each as it is found in the pages of its zone.
 
-        The provider documents no order of its records, so with more pages than that they are read from both ends
-        inwards: whichever way they are sorted by age, the newest are among them.
+        Raises:
+            AuthorityError: as the provider's answer, or its lack, is classified.
         """
         wanted = cloudflare_order.translate(order, self._name)
-        query: dict[str, str | int] = {"per_page": PAGE_SIZE}
-        if zone := await self._zone(wanted.hostnames[0], timeouts):
-            query["zone_id"] = zone
-        found: dict[str, Match] = {}
-        total: int | None = None
-        pages = iter((1,))
-        while (page := next(pages, None)) is not None:
-            reply = await self._call("GET", "/certificates", timeouts, query={**query, "page": page})
-            records = reply.result if isinstance(reply.result, list) else []
-            matches = (cloudflare_order.match(record, order, wanted.hostnames) for record in records)
-            found.update({match.id: match for match in matches if match is not None})
-            if page == 1:
-                total = _total_pages(reply)
-                pages = _further_pages(total)
-                if total is not None and total > MAX_PAGES:
-                    log.warning("more certificates in the zone than one look reads", authority=self._name, pages=total)
-            if total is None and len(records) < PAGE_SIZE:
-                break
-        newest_first = sorted(found.values(), key=lambda match: match.not_before, reverse=True)
+        zone = await self._zone(wanted.hostnames[0], timeouts)
+        query: dict[str, str | int] = {"zone_id": zone} if zone else {}
+
+        async def read(page: int, size: int) -> Reply:
+            return await self._call("GET", "/certificates", timeouts, query={"per_page": size, **query, "page": page})
+
         lifetime = cloudflare_order.promised(order, wanted.validity)
-        return tuple(
-            Signed(chain=match.certificate.encode("utf-8", "replace"), handle=match.id, promised=lifetime)
-            for match in newest_first
-        )
+        seen: set[str] = set()
+        async with aclosing(self._listings.of(self._account, zone).records(since, read)) as records:
+            async for record in records:
+                match = cloudflare_order.match(record, order, wanted.hostnames)
+                if match is not None and match.id not in seen:
+                    seen.add(match.id)
+                    yield Signed(chain=match.certificate.encode("utf-8", "replace"), handle=match.id, promised=lifetime)
 
     async def revoke(self, handle: str, timeouts: CallTimeouts) -> None:
         """Revoke a certificate; one that the provider does not know or has revoked before is no error."""
@@ -182,21 +171,22 @@ class OriginSession:
         """The id of the hostname's zone; empty if the token may not read zones or there is none of that name."""
         if self._zone_id:
             return self._zone_id
-        for name in cloudflare_order.zone_candidates(hostname):
-            # Two tokens may belong to different accounts, which see different zones.
-            remembered = f"{self._account}/{name}"
-            if zone := self._zones.get(remembered):
-                return zone
+        candidates = cloudflare_order.zone_candidates(hostname)
+        known = [self._zones.get(self._account, name) for name in candidates]
+        if zone := next(filter(None, known), ""):
+            return zone
+        for name in [name for name, zone in zip(candidates, known, strict=True) if zone is None]:
             try:
                 reply = await self._call("GET", "/zones", timeouts, query={"name": name})
             except (Unauthorized, Rejected):
                 # To sign, a token needs no permission to read zones: this proves nothing against it.
+                for unknown in candidates:
+                    self._zones.put(self._account, unknown, "")
                 return ""
-            for zone_id in _zone_ids(reply, name):
-                while len(self._zones) >= MAX_ZONES:
-                    del self._zones[next(iter(self._zones))]
-                self._zones[remembered] = zone_id
-                return zone_id
+            zone = next(_zone_ids(reply, name), "")
+            self._zones.put(self._account, name, zone)
+            if zone:
+                return zone
         return ""
 
     async def _call(
@@ -208,6 +198,7 @@ class OriginSession:
         query: dict[str, str | int] | None = None,
         body: dict[str, Any] | None = None,
     ) -> Reply:
+        await timeouts.token()
         return await self._api.call(method, path, token=self._token, timeouts=timeouts, query=query, body=body)
 
 
@@ -215,23 +206,3 @@ def _zone_ids(reply: Reply, name: str) -> Iterator[str]:
     for zone in reply.result if isinstance(reply.result, list) else ():
         if isinstance(zone, dict) and isinstance(zone.get("id"), str) and zone["id"] and zone.get("name") == name:
             yield zone["id"]
-
-
-def _total_pages(reply: Reply) -> int | None:
-    """Pages there are, if the provider says so."""
-    total, count = reply.info.get("total_pages"), reply.info.get("total_count")
-    if isinstance(total, int):
-        return total
-    return -(-count // PAGE_SIZE) if isinstance(count, int) else None
-
-
-def _further_pages(total: int | None) -> Iterator[int]:
-    """The pages after the first, as many as one look may read: from both ends inwards, or one after the other."""
-    if total is None or total <= MAX_PAGES:
-        yield from range(2, (MAX_PAGES if total is None else total) + 1)
-        return
-    half = MAX_PAGES // 2
-    for front in range(1, half + 1):
-        if front > 1:
-            yield front
-        yield total - front + 1

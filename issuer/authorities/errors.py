@@ -3,17 +3,21 @@
     AuthorityError
     ├── Unavailable     down, slow, broken or lying; asking again may help. `ambiguous`: it may have signed all the same
     ├── RateLimited     too many calls; `retry_after` seconds, if it said so
-    ├── Unauthorized    our credential is missing or refused; this authority cannot sign until somebody mends it
+    ├── Unauthorized    our credential is missing or refused; this authority cannot sign until somebody fixes it
     ├── Rejected        this request is refused, and would be refused again
-    └── Unsupported     this authority can never sign such a request; another one of the list may
+    ├── Unsupported     this authority can never sign such a request; another one of the list may
+    └── InProgress      no failure: it has accepted the request and is not finished; ask again later
 
-Every module that talks to an authority maps what it sees to one of the five; nobody further up looks at HTTP statuses
+Every module that talks to an authority maps what it sees to one of them; nobody further up looks at HTTP statuses
 or at texts. A text in one of them is shown to users (conditions, events, logs), so it never holds a secret.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, ClassVar, Final
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 MAX_MESSAGE: Final = 500
 """Characters of a provider's message that are kept; the rest of a flood is cut."""
@@ -28,7 +32,10 @@ class AuthorityError(Exception):
         status: HTTP status of the answer, if there was one.
         code: the provider's own code, if it gave one.
         trace_id: what the provider's support asks for (Cloudflare: `CF-Ray`).
+        cause: which of the kinds above it is, as `spec.failover.on` uses it; a more special class has that of its kind.
     """
+
+    cause: ClassVar[str] = "Unavailable"
 
     def __init__(
         self,
@@ -45,11 +52,6 @@ class AuthorityError(Exception):
         self.status = status
         self.code = code
         self.trace_id = trace_id
-
-    @property
-    def cause(self) -> str:
-        """The name of the class, as `spec.failover.on` uses it and, in lower case, the metrics."""
-        return type(self).__name__
 
     @property
     def told(self) -> str:
@@ -76,6 +78,8 @@ class Unavailable(AuthorityError):  # noqa: N818 - the field's own word for it, 
         ambiguous: the call was sent and its outcome is unknown: a certificate may exist.
     """
 
+    cause = "Unavailable"
+
     def __init__(
         self,
         authority: str,
@@ -97,6 +101,8 @@ class RateLimited(AuthorityError):  # noqa: N818
         retry_after: seconds to wait, if it said so.
     """
 
+    cause = "RateLimited"
+
     def __init__(
         self,
         authority: str,
@@ -114,13 +120,37 @@ class RateLimited(AuthorityError):  # noqa: N818
 class Unauthorized(AuthorityError):  # noqa: N818
     """Our credential is missing, incomplete or refused."""
 
+    cause = "Unauthorized"
+
 
 class Rejected(AuthorityError):  # noqa: N818
     """This request is refused and would be refused again."""
 
+    cause = "Rejected"
+
 
 class Unsupported(AuthorityError):  # noqa: N818
     """An authority of this kind can never sign such a request."""
+
+    cause = "Unsupported"
+
+
+class InProgress(AuthorityError):  # noqa: N818
+    """It has accepted the request and has not signed yet. Asked again with the same order, it goes on where it was.
+
+    What it has begun, it finds again by the order's UID, so that a restart loses nothing.
+
+    Attributes:
+        since: when it accepted the request, UTC. Longer than `timeouts.turn` nobody waits for it.
+        look_again_in: seconds until it is worth asking again; what it waits for may wake the request sooner.
+    """
+
+    cause = "InProgress"
+
+    def __init__(self, authority: str, message: str, *, since: datetime, look_again_in: float) -> None:
+        super().__init__(authority, message)
+        self.since = since
+        self.look_again_in = look_again_in
 
 
 class NotSentError(Exception):

@@ -123,6 +123,7 @@ class IssuerBook:
                 kind=id_.kind,
                 authorities=tuple(_planned(authority, context) for authority in spec.authorities),
                 failover_on=frozenset(spec.failover.on),
+                deadline=spec.deadline.seconds,
             )
         except InvalidSpecError as error:
             view = replace(view, problem=str(error))

@@ -18,7 +18,7 @@ from issuer.api import request as api
 from issuer.api.duration import Duration, InvalidDurationError, human
 from issuer.api.issuer import CLUSTER_ISSUER_KIND, GROUP, ISSUER_KIND
 from issuer.pki import csr
-from issuer.signing.outcome import Issued, NotIssued
+from issuer.signing.plan import Issued, NotIssued
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

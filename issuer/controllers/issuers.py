@@ -49,7 +49,7 @@ CHECK_EVERY_WHEN_UNWELL: Final = 20.0
 """Seconds between two checks of an issuer's credentials, with jitter."""
 SOON: Final = 0.5
 """Seconds in which several reasons to look at an issuer become one."""
-CAN_SIGN: Final = frozenset({"Available", "Degraded", "Unknown"})
+CAN_SIGN: Final = frozenset({"Available", "Degraded", "Untested", "Unknown"})
 
 
 class IssuerController:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from issuer.api.request import CertificateRequest
     from issuer.controllers.decision import Fail, Issue, Pend
-    from issuer.signing.outcome import Issued, NotIssued
+    from issuer.signing.plan import Issued, NotIssued
 
 ENDED: Final = 60.0
 """Seconds that a cache may lag behind the end of a request before the API server itself is asked."""
@@ -43,7 +43,6 @@ class RequestState:
     Attributes:
         request: as it was last seen.
         seen: when that was for the first time.
-        suspect: another process may have signed for it before this one took over.
         had_turn: its authorities were asked at least once.
         turns: goes at its authorities.
         turn_due: loop time before which they are not asked again.
@@ -61,7 +60,6 @@ class RequestState:
 
     request: CertificateRequest
     seen: datetime
-    suspect: bool = False
     had_turn: bool = False
     turns: int = 0
     turn_due: float = -math.inf

@@ -33,6 +33,7 @@ from issuer.kube.queue import WorkQueue
 from issuer.kube.secrets import SecretCache
 from issuer.observe.logs import get_logger
 from issuer.observe.metrics import Snapshot
+from issuer.signing.checks import WATCH_EVERY
 from issuer.signing.engine import FailoverEngine
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ REQUESTS_PER_ISSUER: Final = 256
 ISSUERS_AT_A_TIME: Final = 1
 RESYNC_EVERY: Final = 60.0
 """Seconds between two looks for requests that nobody would look at again."""
-SWEEP_EVERY: Final = 30.0
+CLEAN_UP_EVERY: Final = 30.0
 """Seconds between two looks for certificates that nobody received."""
 DRAIN_POLL: Final = 0.1
 """Seconds between two looks for what can be written while a stop waits for calls that are under way."""
@@ -237,10 +238,12 @@ class Program:
             # What the leader before has signed must be seen as unfinished, and so as suspect, and not come as news.
             await self.requests.refresh()
         self._leading = True
+        self.engine.lead()
         self.issuer_controller.start()
         self.request_controller.triggers.start()
         chores = (
-            asyncio.create_task(self._chore(self.engine.sweep, SWEEP_EVERY)),
+            asyncio.create_task(self._chore(self.engine.clean_up, CLEAN_UP_EVERY)),
+            asyncio.create_task(self._chore(self.engine.watch_credentials, WATCH_EVERY)),
             asyncio.create_task(self._chore(self.request_controller.triggers.resync, RESYNC_EVERY)),
         )
         try:

@@ -32,7 +32,7 @@ from issuer.controllers.delivery import Delivery
 from issuer.controllers.memory import ENDED, RequestId, RequestMemory, RequestState, identify, issuer_of
 from issuer.controllers.triggers import WRITES, RequestTriggers, lane_of
 from issuer.kube.errors import KubeError, LeaseLostError, ServerError, UnreachableError
-from issuer.signing.outcome import Issued, NotIssued
+from issuer.signing.plan import Issued, NotIssued
 
 if TYPE_CHECKING:
     import random
@@ -99,6 +99,7 @@ class RequestController:
             memory=self._memory,
             agenda=self._agenda,
             approvals=self._approvals,
+            suspect=engine.suspect,
             now=now,
             healed=healed,
         )
@@ -200,7 +201,6 @@ class RequestController:
             deadline=deadline,
             only=turn.only,
             single_attempt=turn.late,
-            suspect=state.suspect,
         )
         state.turns += 1
         state.only = turn.only
@@ -208,8 +208,8 @@ class RequestController:
             if outcome.failures or state.last is None:
                 state.last = outcome
             state.had_turn |= outcome.attempted
-            state.suspect &= not outcome.attempted
-            state.turn_due = _loop_time() + max(outcome.retry_in, self._pace.turn(state.turns, self._random))
+            pause = 0.0 if outcome.accepted else self._pace.turn(state.turns, self._random)
+            state.turn_due = _loop_time() + max(outcome.retry_in, pause)
         else:
             state.issued = outcome
         return outcome
@@ -332,8 +332,7 @@ class RequestController:
         if latest is None or is_over:
             return Result(look_again_at=_loop_time() + ENDED, lane=lane_of(request))
         state = self._memory.note(latest, self._now())
-        if state is not None:
-            state.suspect = True
+        self._engine.suspect(id_.uid)
         return Result(look_again_at=_loop_time(), lane=lane_of(latest, state))
 
     def _close(self, id_: RequestId, delivered: str | None) -> Result:

@@ -24,10 +24,12 @@ if TYPE_CHECKING:
     from issuer.controllers.book import IssuerBook, IssuerId
     from issuer.controllers.memory import RequestId, RequestMemory, RequestState
     from issuer.kube.informer import Change, Informer
-    from issuer.signing.outcome import Issued, NotIssued
+    from issuer.signing.plan import Issued, NotIssued
 
 WRITES: Final = "writes"
 """The lane of all writes: a result does not queue behind signing, nor signing behind an API server that hangs."""
+CLOCKS: Final = timedelta(seconds=2)
+"""How far the API server's clock and ours may be apart, and its whole seconds from the truth."""
 AT_A_TIME: Final = 1000
 """Requests that the resync looks at before it lets others have the loop."""
 
@@ -36,6 +38,7 @@ class RequestTriggers:
     """Reasons to look at requests.
 
     Args:
+        suspect: told the UID of each request that a former process may have signed.
         healed: told how many requests a resync had to take up again because something had lost them.
     """
 
@@ -47,6 +50,7 @@ class RequestTriggers:
         memory: RequestMemory,
         agenda: Agenda[RequestId],
         approvals: ApprovalWatch,
+        suspect: Callable[[str], None],
         now: Callable[[], datetime],
         healed: Callable[[int], None],
     ) -> None:
@@ -55,23 +59,23 @@ class RequestTriggers:
         self._memory = memory
         self._agenda = agenda
         self._approvals = approvals
+        self._suspect = suspect
         self._now = now
         self._healed = healed
-        self._started = False
+        self._started: datetime | None = None
 
     def start(self) -> None:
         """Begin, with the cache as it is now.
 
-        Whatever is approved and unfinished at this moment may have been in the hands of another process, which may have
-        had it signed: the first go looks for that at the provider before it asks for a certificate.
+        Whatever was approved before this moment may have been in the hands of another process, which may have had it
+        signed: the first go looks for that at the provider before it asks for a certificate. Some of it is seen later,
+        see `_meet`.
         """
-        self._started = True
+        self._started = self._now()
         for request in self._requests.items():
             if self._concerns(request) and not request.is_finished:
-                state = self._memory.note(request, self._now())
-                if state is not None:
-                    state.suspect = True
-                self._schedule(request, state)
+                self._suspect(request.metadata.uid)
+                self._schedule(request, self._memory.note(request, self._now()))
 
     def observe(self, change: Change[CertificateRequest]) -> None:
         """Take note of a change in the cache; our own writes of conditions are no reason to look again."""
@@ -86,7 +90,7 @@ class RequestTriggers:
                 self._memory.close(uid, lasting=False)
                 return
         else:
-            state = self._memory.note(request, self._now())
+            state = self._meet(request)
         if self._started and _matters(change):
             self._schedule(request, state)
 
@@ -107,7 +111,7 @@ class RequestTriggers:
         lost = 0
         for number, request in enumerate(self._requests.items(), 1):
             if self._concerns(request) and not request.is_finished:
-                state = self._memory.note(request, self._now())
+                state = self._meet(request)
                 lost += state is not None and self._heal(state)
             if number % AT_A_TIME == 0:
                 await asyncio.sleep(0)
@@ -139,6 +143,16 @@ class RequestTriggers:
             seen=state.seen,
             known_deadline=known,
         )
+
+    def _meet(self, request: CertificateRequest) -> RequestState | None:
+        """Take note of an unfinished request; one that is new to us may be old."""
+        is_new = self._memory.get(request.metadata.uid) is None
+        state = self._memory.note(request, self._now())
+        if is_new and state is not None and self._started:
+            approved = request.approved_at
+            if approved is None or approved <= self._started + CLOCKS:
+                self._suspect(request.metadata.uid)
+        return state
 
     def _schedule(self, request: CertificateRequest, state: RequestState | None) -> None:
         if state is not None:

@@ -41,6 +41,10 @@ class WrongCertificateError(ValueError):
     """The authority's answer is not the certificate that was asked for. The authority's failure, not the request's."""
 
 
+class UntrustedError(WrongCertificateError):
+    """It is what was asked for, but does not chain up to the configured roots: they, or the authority, are wrong ones."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verified:
     """A certificate that may be given to the user.
@@ -85,6 +89,7 @@ def verify(
 
     Raises:
         WrongCertificateError: with what is wrong, in words for a person.
+        UntrustedError: nothing is wrong with it but that it meets none of the configured roots.
     """
     for what, text in (("chain", answer_chain), ("CA", answer_ca)):
         if len(text) > MAX_ANSWER:
@@ -169,7 +174,7 @@ def _chain(
     ways = [way for way, _ in zip(search.ways(leaf), range(MAX_WAYS), strict=False)]
     because = f": {search.dead_ends[0]}" if search.dead_ends else ""
     if roots and not ways:
-        raise WrongCertificateError(f"the certificate does not chain up to the configured roots{because}")
+        raise UntrustedError(f"the certificate does not chain up to the configured roots{because}")
     if len(ways[0]) == 1 and search.dead_ends:
         raise WrongCertificateError(f"the chain in the answer is broken{because}")
     return ways[0], dict.fromkeys(way[-1] for way in ways) if roots else {}

@@ -1,4 +1,4 @@
-"""A circuit breaker: after some failures in a row an account is left alone, then tried with exactly one call.
+"""A circuit breaker: after some consecutive failures an account is left alone, then tried with exactly one call.
 
 Consecutive failures are counted, not a rate over a window: a hanging API gives one failure a minute, which no rate
 notices in a small cluster. The probe is a real signature, because an API may answer everything but signatures.
@@ -32,7 +32,7 @@ class BreakerState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class BreakerSettings:
-    """Failures in a row that open it; seconds it stays open at first, and at most after failed probes."""
+    """Consecutive failures that open it; seconds it stays open at first, and at most after failed probes."""
 
     failures: int = 3
     open_for: float = 30.0
@@ -45,7 +45,7 @@ class Breaker:
     Attributes:
         settings: may be replaced at any time; they apply from the next opening on.
         state: open also when a probe is due that nobody has begun.
-        failures: in a row.
+        failures: consecutive ones.
         open_until: loop time from which on a probe may go out.
     """
 
@@ -124,7 +124,7 @@ class Breaker:
 
 
 class Admission:
-    """Permission for one call; exactly one of the four methods counts, the first."""
+    """Permission for one call; only the first of the four words counts."""
 
     __slots__ = ("_breaker", "_era", "_told", "probe")
 
@@ -133,6 +133,11 @@ class Admission:
         self._breaker = breaker
         self._era = era
         self._told = False
+
+    @property
+    def told(self) -> bool:
+        """Whether it is known how the call went."""
+        return self._told
 
     @property
     def valid(self) -> bool:

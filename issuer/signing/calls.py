@@ -8,26 +8,28 @@ with its trace.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Protocol
 
 import structlog
 
-from issuer.api.duration import human
-from issuer.authorities.errors import AuthorityError, NotSentError, Unavailable
+from issuer.authorities.errors import AuthorityError, NotSentError
+from issuer.signing.failures import CutOff, InternalError, WrongCertificate
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import AsyncIterator, Sequence
     from datetime import datetime, timedelta
 
     from cryptography import x509
 
+    from issuer.authorities.base import Session
     from issuer.pki.csr import SigningRequest
     from issuer.pki.verify import Verified
+    from issuer.signing.account import Account
     from issuer.signing.observer import Observer
     from issuer.signing.plan import PlannedAuthority
-    from issuer.signing.seats import Seat
+    from issuer.signing.registry import AccountRegistry, AuthorityState
 
-T = TypeVar("T")
 log = structlog.get_logger(__name__)
 
 
@@ -48,72 +50,80 @@ class Verify(Protocol):
         ...
 
 
-class CutOff(Unavailable):
-    """Our own timeout ended the call.
+async def open_session(
+    registry: AccountRegistry, authority: AuthorityState, until: float, *, fresh: bool = False
+) -> tuple[Session, Account]:
+    """Read the credential, from the Secret itself if `fresh`, and find the account that it belongs to.
 
-    Attributes:
-        after: seconds it was given.
+    Raises:
+        AuthorityError: it cannot be read; that is shown as the authority's state until it can.
     """
-
-    def __init__(self, authority: str, message: str, *, ambiguous: bool, after: float) -> None:
-        super().__init__(authority, message, ambiguous=ambiguous)
-        self.after = after
-
-    @property
-    def cause(self) -> str:
-        """For everybody else it is an authority that did not answer."""
-        return Unavailable.__name__
+    try:
+        async with bounded(authority.planned, until):
+            session = await authority.planned.authority.session(fresh=fresh)
+    except AuthorityError as error:
+        authority.error = error
+        raise
+    return session, registry.take(authority, session.account)
 
 
-class WrongCertificate(Unavailable):
-    """It signed something that is not what was asked for."""
+async def read_roots(
+    registry: AccountRegistry, authority: AuthorityState, until: float
+) -> tuple[x509.Certificate, ...]:
+    """Read the roots that the issuer configures; after that nothing more has to be read from the cluster.
 
-    @property
-    def cause(self) -> str:
-        """For everybody else it is an authority that is broken."""
-        return Unavailable.__name__
+    Raises:
+        AuthorityError: as `open_session`.
+    """
+    try:
+        async with bounded(authority.planned, until):
+            roots = await authority.planned.roots()
+    except AuthorityError as error:
+        authority.error = error
+        raise
+    registry.readable(authority)
+    return roots
 
 
-async def guarded(planned: PlannedAuthority, make: Callable[[], Awaitable[T]], until: float) -> T:
-    """Await what `make` returns, no longer than to the loop time `until`.
+@asynccontextmanager
+async def bounded(planned: PlannedAuthority, until: float) -> AsyncIterator[None]:
+    """A block that lasts no longer than to the loop time `until`.
 
     Raises:
         AuthorityError: whatever goes wrong; `CutOff` if the time is up.
         Exception: what the guard raises, where it is asked on the wire (`NotSentError`).
     """
-    begun = asyncio.get_running_loop().time()
-    after = max(0.0, until - begun)
+    after = max(0.0, until - asyncio.get_running_loop().time())
     try:
         async with asyncio.timeout_at(until):
-            return await make()
+            yield
     except AuthorityError:
         raise
     except NotSentError as error:
         raise error.reason from None
     except TimeoutError:
-        message = f"no answer within {human(after)}"
-        raise CutOff(planned.name, message, ambiguous=planned.authority.remembers, after=after) from None
+        raise CutOff(planned.name, ambiguous=planned.authority.remembers, after=after) from None
     except Exception as error:
         log.exception("an authority failed in a way it should not", authority=planned.name)
-        message = f"internal error: {type(error).__name__}"
-        raise Unavailable(planned.name, message, ambiguous=planned.authority.remembers) from error
+        raise InternalError(planned.name, error, ambiguous=planned.authority.remembers) from error
 
 
-async def observed(observer: Observer, seat: Seat, call: str, make: Callable[[], Awaitable[T]], until: float) -> T:
-    """`guarded`, and the observer hears how it went.
+@asynccontextmanager
+async def observed(observer: Observer, authority: AuthorityState, call: str, until: float) -> AsyncIterator[None]:
+    """A block that calls an authority: as `bounded`, and the observer hears how it went.
 
     Raises:
         AuthorityError: whatever goes wrong.
+        Exception: as `bounded`.
     """
     loop = asyncio.get_running_loop()
     begun, result = loop.time(), "Cancelled"
     try:
-        answer = await guarded(seat.planned, make, until)
+        async with bounded(authority.planned, until):
+            yield
         result = "ok"
     except AuthorityError as error:
         result = WrongCertificate.__name__ if isinstance(error, WrongCertificate) else error.cause
         raise
-    else:
-        return answer
     finally:
-        observer.attempt(seat.issuer, seat.planned.name, call, result, loop.time() - begun)
+        observer.attempt(authority.issuer, authority.name, call, result, loop.time() - begun)

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Final
 
 from issuer.authorities.errors import Unauthorized
 from issuer.signing.breaker import BreakerState
+from issuer.signing.failures import brief, limited, tripped, untested
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from issuer.api.issuer import State
-    from issuer.authorities.errors import AuthorityError
     from issuer.signing.account import Account
-    from issuer.signing.seats import Seat
+    from issuer.signing.registry import AuthorityState
 
 RECENT: Final = timedelta(minutes=10)
 """A failure older than this, with the breaker closed, is no longer worth a warning."""
@@ -42,45 +42,38 @@ class AuthorityHealth:
     open_until: datetime | None = None
 
 
-def assess(seat: Seat, *, now: datetime, loop_time: float) -> AuthorityHealth:
-    """The state of one seat. A pure function."""
-    name, account = seat.planned.name, seat.account
-    last_success = account.last_success if account else None
-    last_failure = account.last_failure if account else None
-    state, message = _judge(seat, account, now)
-    open_until = None
-    if state == "Open" and account:
-        open_until = now + timedelta(seconds=max(0.0, account.breaker.open_until - loop_time))
+def assess(authority: AuthorityState, *, now: datetime) -> AuthorityHealth:
+    """The state of one authority. A pure function."""
+    account = authority.account
+    state, message = _judge(authority, account, now)
     return AuthorityHealth(
-        name=name,
+        name=authority.name,
         state=state,
         message=message,
-        last_success=last_success,
-        last_failure=last_failure,
-        open_until=open_until,
+        last_success=account.last_success if account else None,
+        last_failure=account.last_failure if account else None,
+        open_until=account.opens_when if account and state == "Open" else None,
     )
 
 
-def _told(error: AuthorityError) -> str:
-    """The error without its trace id: the state of an authority is the same whichever call showed it."""
-    return f"{error.message} (HTTP {error.status})" if error.status else error.message
-
-
-def _judge(seat: Seat, account: Account | None, now: datetime) -> tuple[State, str]:
-    if isinstance(seat.error, Unauthorized):
-        return "Unauthorized", seat.error.message
+def _judge(authority: AuthorityState, account: Account | None, now: datetime) -> tuple[State, str]:
+    if isinstance(authority.error, Unauthorized):
+        return "Unauthorized", authority.error.message
     if account is None:
-        return "Unknown", seat.error.message if seat.error else ""
-    last = _told(account.last_error) if account.last_error else ""
-    if account.refusal:
-        return "Unauthorized", account.refusal.message
+        return "Unknown", authority.error.message if authority.error else ""
+    if refusal := account.refusal or account.check_refusal:
+        return "Unauthorized", refusal.message
+    if account.is_untested:
+        return "Untested", untested(account.opens_when, account.breaker.failures, account.last_error)
     if account.breaker.state is not BreakerState.CLOSED:
-        return "Open", f"{account.failures}; the last: {last}"
+        return "Open", tripped(account.breaker.failures, account.last_error)
+    if authority.untrusted:
+        return "Misconfigured", authority.untrusted.message
     if account.limited_for:
-        return "Degraded", f"it wants no calls until {account.until(account.limited_until)}"
-    if seat.error:
-        return "Degraded", seat.error.message
+        return "Degraded", limited(account.limited_when)
+    if authority.error:
+        return "Degraded", authority.error.message
     failed = account.last_failure
     if failed and (account.last_success is None or account.last_success < failed) and now - failed < RECENT:
-        return "Degraded", last
+        return "Degraded", brief(account.last_error)
     return "Available", ""

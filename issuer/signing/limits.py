@@ -1,8 +1,14 @@
 """How much is asked of one account: so many calls a second, so many at the same time.
 
-Both limits are one queue, first come first served. aiolimiter's bucket was tried on paper and does not fit: its rate
-cannot be changed while somebody waits (issuers that share an account come and go, and the strictest limit wins), and
-its waiters cannot be sent away (when the breaker opens, everybody in the queue goes to the next authority at once).
+Every HTTP call takes a token, those of looks, checks and clean-up too, because the provider counts calls and not
+operations. An operation has a place in flight, which comes with its first token.
+
+There is a queue for each kind of work, first come first served, and signing goes first. So that nothing starves (a look
+may be all that a request waits for), every `SHARE`-th token goes to the next kind that waits, if one does.
+
+aiolimiter's bucket was tried on paper and does not fit: its rate cannot be changed while somebody waits (issuers that
+share an account come and go, and the strictest limit wins), and its waiters cannot be sent away (when the breaker
+opens, everybody in the queue goes to the next authority at once).
 """
 
 from __future__ import annotations
@@ -10,13 +16,25 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+SHARE: Final = 4
+"""Of so many tokens one goes to the next kind of work, while both wait."""
 _EPSILON: Final = 1e-6
 """A bucket that lacks no more than this has a token: timers and floats are not exact."""
+
+
+class Priority(IntEnum):
+    """What a call is for, in the order in which calls go out."""
+
+    SIGN = 0
+    CHECK = 1
+    LOOK = 2
+    CLEAN_UP = 3
 
 
 class SentAwayError(Exception):
@@ -32,11 +50,17 @@ class LimitSettings:
     in_flight: int = 10
 
 
+@dataclass(slots=True, eq=False)
+class _Waiter:
+    granted: asyncio.Future[bool]
+    needs_place: bool
+
+
 class Limits:
-    """A token bucket and an in-flight limit with one queue.
+    """A token bucket and an in-flight limit.
 
     Attributes:
-        in_flight: calls under way.
+        in_flight: operations under way.
     """
 
     def __init__(self, settings: LimitSettings, *, clock: Callable[[], float]) -> None:
@@ -45,7 +69,8 @@ class Limits:
         self._clock = clock
         self._tokens = float(settings.burst)
         self._filled = clock()
-        self._queue: deque[asyncio.Future[bool]] = deque()
+        self._queues: dict[Priority, deque[_Waiter]] = {priority: deque() for priority in Priority}
+        self._passed_over = 0
         self._timer: asyncio.Handle | None = None
 
     @property
@@ -62,43 +87,43 @@ class Limits:
 
     @property
     def waiting(self) -> int:
-        """Length of the queue."""
-        return sum(not place.done() for place in self._queue)
+        """How many wait to sign."""
+        return sum(not waiter.granted.done() for waiter in self._queues[Priority.SIGN])
 
-    async def acquire(self, until: float) -> Slot:
+    async def acquire(self, until: float, priority: Priority = Priority.SIGN) -> Slot:
         """Wait for a token and a place in flight, no longer than to the loop time `until`.
 
         Raises:
             TimeoutError: the time is up.
             SentAwayError: `send_away` was called.
         """
-        place = asyncio.get_running_loop().create_future()
-        self._queue.append(place)
+        await self._wait(until, priority, needs_place=True)
+        # What goes on after the first call is a look; it does not stand in the way of those who sign.
+        return Slot(self, max(priority, Priority.LOOK))
+
+    def send_away(self) -> None:
+        """Everybody who waits for a place gets a `SentAwayError`; whoever has one goes on."""
+        for priority, queue in self._queues.items():
+            self._queues[priority] = deque(waiter for waiter in queue if not waiter.needs_place)
+            for waiter in queue:
+                if waiter.needs_place and not waiter.granted.done():
+                    waiter.granted.set_result(False)
+
+    async def _wait(self, until: float, priority: Priority, *, needs_place: bool) -> None:
+        granted = asyncio.get_running_loop().create_future()
+        self._queues[priority].append(_Waiter(granted, needs_place))
         self._pump()
         try:
             async with asyncio.timeout_at(until):
-                granted = await place
+                is_let_in = await granted
         except BaseException:
-            if place.done() and not place.cancelled() and place.result():
-                self._give_back(token=True)
-            place.cancel()
+            if granted.done() and not granted.cancelled() and granted.result():
+                self._give_back(token=True, place=needs_place)
+            granted.cancel()
             self._pump()
             raise
-        if not granted:
+        if not is_let_in:
             raise SentAwayError
-        return Slot(self)
-
-    def charge(self) -> None:
-        """Take a token for a further call on a slot that is already held, in advance if there is none."""
-        self._fill()
-        self._tokens -= 1
-
-    def send_away(self) -> None:
-        """Everybody in the queue gets a `SentAwayError`."""
-        queue, self._queue = self._queue, deque()
-        for place in queue:
-            if not place.done():
-                place.set_result(False)
 
     def _pump(self) -> None:
         """Let in whoever may go; set a timer if only a token is missing."""
@@ -106,17 +131,34 @@ class Limits:
             self._timer.cancel()
             self._timer = None
         self._fill()
-        while self._queue and self.in_flight < self._settings.in_flight:
-            if self._queue[0].done():
-                self._queue.popleft()
-                continue
+        while (queue := self._next()) is not None:
             if self._tokens < 1 - _EPSILON:
                 delay = max((1 - self._tokens) / self._settings.rate, _EPSILON)
                 self._timer = asyncio.get_running_loop().call_later(delay, self._pump)
                 return
+            able = self._able()
+            self._passed_over = self._passed_over + 1 if len(able) > 1 and queue is able[0] else 0
+            waiter = queue.popleft()
             self._tokens -= 1
-            self.in_flight += 1
-            self._queue.popleft().set_result(True)
+            self.in_flight += waiter.needs_place
+            waiter.granted.set_result(True)
+
+    def _next(self) -> deque[_Waiter] | None:
+        """The queue whose turn it is: the most important one, or the next in every `SHARE`-th turn."""
+        able = self._able()
+        if len(able) > 1 and self._passed_over >= SHARE - 1:
+            return able[1]
+        return able[0] if able else None
+
+    def _able(self) -> list[deque[_Waiter]]:
+        """The queues whose head may go as soon as there is a token."""
+        able = []
+        for queue in self._queues.values():
+            while queue and queue[0].granted.done():
+                queue.popleft()
+            if queue and (not queue[0].needs_place or self.in_flight < self._settings.in_flight):
+                able.append(queue)
+        return able
 
     def _fill(self) -> None:
         now = self._clock()
@@ -124,8 +166,8 @@ class Limits:
         self._tokens = min(float(self._settings.burst), self._tokens + gained)
         self._filled = now
 
-    def _give_back(self, *, token: bool) -> None:
-        self.in_flight -= 1
+    def _give_back(self, *, token: bool, place: bool = True) -> None:
+        self.in_flight -= place
         if token:
             self._tokens = min(float(self._settings.burst), self._tokens + 1)
         self._pump()
@@ -134,10 +176,23 @@ class Limits:
 class Slot:
     """A place in flight; released once."""
 
-    __slots__ = ("_limits",)
+    __slots__ = ("_limits", "_prepaid", "_priority")
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, priority: Priority) -> None:
         self._limits: Limits | None = limits
+        self._priority = priority
+        self._prepaid = True
+
+    async def token(self, until: float) -> None:
+        """Take a token for a call; that of the first one came with the place.
+
+        Raises:
+            TimeoutError: it is not there by the loop time `until`.
+        """
+        if self._prepaid or self._limits is None:
+            self._prepaid = False
+            return
+        await self._limits._wait(until, self._priority, needs_place=False)  # noqa: SLF001 - the two are one thing
 
     def release(self, *, unused: bool = False) -> None:
         """Give the place back, and the token too if no call was made with it."""

@@ -51,7 +51,7 @@ class Observer(Protocol):
         ...
 
 
-class Silence:
+class NullObserver:
     """An observer that nobody listens to."""
 
     def attempt(self, issuer: str, authority: str, call: str, result: str, seconds: float) -> None:

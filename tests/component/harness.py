@@ -102,14 +102,14 @@ async def sweep_once_back(stage: Stage) -> None:
     await one_authority(stage, "proof")
     await stage.ask("proof", "proof")
     await ended(stage, "proof")
-    await stage.program.engine.sweep()
+    await stage.program.engine.clean_up()
 
 
 async def swept(stage: Stage, condition: Callable[[], bool]) -> None:
     """Have lost certificates cleared up, in as many rounds as it takes, until a condition holds."""
     async with asyncio.timeout(20):
         while True:
-            await stage.program.engine.sweep()
+            await stage.program.engine.clean_up()
             if condition():
                 return
             await asyncio.sleep(0.05)

@@ -138,7 +138,7 @@ async def test_the_next_leader_adopts_what_was_signed_for_the_one_that_lost_its_
         assert signer_of(request(stage, "one")) == "edge"
         assert len(live(stage, csr)) == 1
         assert stage.cdn.calls[POST] == 1
-        await second.program.engine.sweep()
+        await second.program.engine.clean_up()
         assert stage.cdn.calls[REVOKE] == 0
 
 

@@ -72,7 +72,7 @@ async def test_one_404_on_a_write_costs_neither_the_result_nor_the_certificate(
         stage.cluster.faults.add(Fault(kind="error", status=404, method="PATCH", path_contains=STATUS, count=1))
         csr = await stage.ask("one", "web")
         assert signer_of(await ended(stage, "one", 2.5)) == "edge"
-        await stage.program.engine.sweep()
+        await stage.program.engine.clean_up()
         assert live(stage, csr) == 1
         assert signatures(stage) == 1
 

@@ -55,7 +55,7 @@ async def test_a_certificate_signed_before_the_kill_is_adopted_by_the_next_contr
         assert signer_of(request(stage, "one")) == "edge"
         assert live(stage, csr) == (signed,)
         assert stage.cdn.calls[POST] == 1
-        await stage.program.engine.sweep()
+        await stage.program.engine.clean_up()
         assert stage.cdn.calls[REVOKE] == 0
 
 
@@ -263,4 +263,4 @@ async def swept(stage: Stage) -> None:
     await stage.ask("bystander", "web")
     await stage.finished(["bystander"])
     await until(lambda: not stage.program.request_controller.unfinished())
-    await stage.program.engine.sweep()
+    await stage.program.engine.clean_up()

@@ -122,7 +122,7 @@ async def test_a_delivered_certificate_is_not_revoked_though_the_answer_was_lost
         stage.cluster.faults.clear()
         await until(lambda: 404 in status_writes(stage, "one"))
         await until(lambda: stage.program.engine.orphans == 0)
-        await stage.program.engine.sweep()
+        await stage.program.engine.clean_up()
         assert len(live(stage, csr)) == 1
         assert stage.cdn.calls[REVOKE] == 0
         assert stage.cdn.calls[POST] == 1
@@ -140,7 +140,7 @@ async def test_a_certificate_that_certainly_nobody_received_is_revoked(new_stage
         await until(lambda: 404 in status_writes(stage, "one"))
         await stage.ask("other", "web")
         await stage.finished(["other"])
-        await stage.program.engine.sweep()
+        await stage.program.engine.clean_up()
         assert live(stage, csr) == ()
         assert stage.cdn.calls[REVOKE] == 1
 
@@ -161,7 +161,7 @@ async def test_a_result_does_not_overwrite_the_end_that_somebody_else_wrote_mean
         await until(lambda: 409 in status_writes(stage, "one"))
         await stage.ask("other", "web")
         await stage.finished(["other"])
-        await stage.program.engine.sweep()
+        await stage.program.engine.clean_up()
         assert version(stage, "one") == ended
         assert live(stage, csr) == (), "nobody received it"
 

@@ -24,7 +24,7 @@ from issuer.controllers.decision import (
     decide,
 )
 from issuer.sandbox.objects import signing_request
-from issuer.signing.outcome import Issued, NotIssued
+from issuer.signing.plan import Issued, NotIssued
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 CSR = b64encode(signing_request(["www.example.com"])).decode()

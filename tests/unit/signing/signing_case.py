@@ -24,11 +24,11 @@ from issuer.authorities.errors import AuthorityError, RateLimited, Rejected, Una
 from issuer.pki.csr import SigningRequest
 from issuer.pki.verify import Verified, WrongCertificateError
 from issuer.signing.engine import FailoverEngine
-from issuer.signing.observer import Silence
+from issuer.signing.observer import NullObserver
 from issuer.signing.plan import IssuerPlan, PlannedAuthority
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 
     from issuer.signing.breaker import BreakerState
 
@@ -202,10 +202,11 @@ class FakeSession:
             call.step = step.fault
             return await provider.answer(step, order)
 
+        await timeouts.token()
         answer: Signed = await provider.call("sign", self.account, order.uid, timeouts, work)
         return answer if self.remembers else dataclasses.replace(answer, handle="")
 
-    async def find(self, order: SigningOrder, timeouts: CallTimeouts) -> tuple[Signed, ...]:
+    async def find(self, order: SigningOrder, timeouts: CallTimeouts, *, since: float) -> AsyncGenerator[Signed, None]:
         provider = self.provider
         step = provider.find_steps.popleft() if provider.find_steps else provider.find_default
 
@@ -223,8 +224,10 @@ class FakeSession:
             ]
             return tuple(signed(certificate) for certificate in reversed(same))
 
+        await timeouts.token()
         answer: tuple[Signed, ...] = await provider.call("find", self.account, order.uid, timeouts, work)
-        return answer
+        for one in answer:
+            yield one
 
     async def revoke(self, handle: str, timeouts: CallTimeouts) -> None:
         async def work(call: Call) -> None:
@@ -233,6 +236,7 @@ class FakeSession:
                 if certificate.handle == handle:
                     certificate.revoked = True
 
+        await timeouts.token()
         await self.provider.call("revoke", self.account, handle, timeouts, work)
 
     async def check(self, timeouts: CallTimeouts) -> None:
@@ -240,6 +244,7 @@ class FakeSession:
             await asyncio.sleep(self.provider.check_step.after)
             raise_fault(self.provider.name, self.provider.check_step)
 
+        await timeouts.token()
         await self.provider.call("check", self.account, "", timeouts, work)
 
 
@@ -273,7 +278,7 @@ class FakeAuthority:
 
 
 @dataclass
-class Heard(Silence):
+class Heard(NullObserver):
     """An observer that keeps what it hears."""
 
     attempts: list[tuple[str, str, str, str]] = field(default_factory=list)
@@ -340,10 +345,13 @@ def planned(authority: FakeAuthority, spec: AuthorityCommon | None = None) -> Pl
 
 
 def plan_of(
-    *authorities: PlannedAuthority | FakeAuthority, failover_on: Iterable[str] = ALL_CAUSES, name: str = "cdn"
+    *authorities: PlannedAuthority | FakeAuthority,
+    failover_on: Iterable[str] = ALL_CAUSES,
+    name: str = "cdn",
+    deadline: float = 3600.0,
 ) -> IssuerPlan:
     entries = tuple(one if isinstance(one, PlannedAuthority) else planned(one) for one in authorities)
-    return IssuerPlan(ObjectKey("shop", name), "CDNIssuer", entries, frozenset(failover_on))
+    return IssuerPlan(ObjectKey("shop", name), "CDNIssuer", entries, frozenset(failover_on), deadline)
 
 
 def order(uid: str = "uid-1", *, key: bytes | None = None, created: datetime = START) -> SigningOrder:
@@ -392,13 +400,13 @@ def fake_identify(chain: bytes) -> tuple[str, datetime] | None:
 
 
 def engine(
-    observer: Silence | None = None, *, guard: Callable[[], None] = lambda: None, seed: int = 1
+    observer: NullObserver | None = None, *, guard: Callable[[], None] = lambda: None, seed: int = 1
 ) -> FailoverEngine:
     return FailoverEngine(
         now=now,
         random=random.Random(seed),
         guard=guard,
-        observer=observer or Silence(),
+        observer=observer or NullObserver(),
         verify=fake_verify,
         identify=fake_identify,
     )

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from issuer.signing.limits import Limits, LimitSettings, SentAwayError
+from issuer.signing.limits import Limits, LimitSettings, Priority, SentAwayError
 from tests.unit.signing.signing_case import clock
 
 pytestmark = pytest.mark.looptime
@@ -122,10 +122,44 @@ async def test_a_slot_that_was_not_used_gives_its_token_back() -> None:
     assert times == [0]
 
 
-async def test_a_further_call_on_the_same_slot_is_paid_for_by_the_next() -> None:
-    bucket, times = limits(rate=1, burst=1), list[float]()
+async def test_each_further_call_on_a_slot_takes_a_token_and_no_place() -> None:
+    bucket = limits(rate=1, burst=1, in_flight=1)
+    slot, times = await bucket.acquire(LONG), []
+    for _ in range(3):
+        await slot.token(LONG)
+        times.append(round(clock(), 3))
+    assert times == pytest.approx([0, 1, 2], abs=0.01)
+
+
+async def test_signing_goes_before_checks_looks_and_clean_up_and_starves_none_of_them() -> None:
+    bucket, order = limits(rate=1, burst=1), list[str]()
+    await bucket.acquire(LONG)
+
+    async def queue(priority: Priority) -> None:
+        await bucket.acquire(LONG, priority)
+        order.append(priority.name[0])
+
+    wanted = [Priority.CLEAN_UP, Priority.LOOK, Priority.CHECK, *[Priority.SIGN] * 8]
+    await asyncio.gather(*(queue(priority) for priority in wanted))
+    assert "".join(order) == "SSSCSSSLSSC"
+
+
+async def test_a_look_that_holds_the_last_place_gets_its_tokens_beside_a_crowd() -> None:
+    bucket = limits(rate=1, burst=1, in_flight=1)
     slot = await bucket.acquire(LONG)
-    bucket.charge()
+    crowd = [asyncio.create_task(take(bucket, [])) for _ in range(20)]
+    await slot.token(LONG)
+    await slot.token(LONG)
+    assert clock() == pytest.approx(1, abs=0.01)
     slot.release()
-    await take(bucket, times)
-    assert times == pytest.approx([2], abs=0.01)
+    await asyncio.gather(*crowd)
+
+
+async def test_who_waits_for_a_token_of_a_slot_is_not_sent_away() -> None:
+    bucket = limits(rate=1, burst=1)
+    slot = await bucket.acquire(LONG)
+    await slot.token(LONG)
+    waiting = asyncio.create_task(slot.token(LONG))
+    await asyncio.sleep(0)
+    bucket.send_away()
+    await waiting

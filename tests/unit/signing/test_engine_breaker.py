@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
 
 from issuer.signing.breaker import BreakerState
-from issuer.signing.outcome import Issued, NotIssued
+from issuer.signing.failures import BreakerOpen
+from issuer.signing.plan import Issued, NotIssued
 from tests.unit.signing.signing_case import (
+    START,
     FakeAuthority,
     Heard,
     Provider,
@@ -24,7 +27,8 @@ from tests.unit.signing.signing_case import (
 
 if TYPE_CHECKING:
     from issuer.signing.engine import FailoverEngine
-    from issuer.signing.plan import IssuerPlan
+    from issuer.signing.failures import BreakerOpen
+from issuer.signing.plan import IssuerPlan
 
 pytestmark = pytest.mark.looptime
 
@@ -65,8 +69,13 @@ async def test_a_request_that_is_turned_away_learns_why_and_until_when() -> None
     await case.sign("a", alone=True)
     outcome = await case.sign("b", alone=True)
     assert isinstance(outcome, NotIssued)
-    assert outcome.failures[0].message.startswith("not asked after 1 failure, it is tried again at 00:00:3")
-    assert outcome.failures[0].message.endswith("the last: connection refused")
+    failure = outcome.failures[0]
+    assert isinstance(failure, BreakerOpen)
+    assert failure.failures == 1
+    assert failure.until is not None
+    assert timedelta(seconds=30) <= failure.until - START <= timedelta(seconds=37)
+    assert failure.last is not None
+    assert failure.last.message == "connection refused"
     assert 29 <= outcome.retry_in <= 36
     assert outcome.attempted
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 
 import pytest
 
 from issuer.authorities.errors import Unauthorized, Unavailable
-from issuer.signing.outcome import Issued, NotIssued
+from issuer.signing.failures import CredentialRefused
+from issuer.signing.plan import Issued, NotIssued
 from tests.unit.signing.signing_case import (
+    START,
     FakeAuthority,
     Heard,
     Provider,
@@ -47,8 +50,10 @@ async def test_the_same_credential_is_not_tried_again_at_once() -> None:
     outcome = await machine.sign(order("b"), plan, deadline=3600)
     assert isinstance(outcome, NotIssued)
     assert edge.provider.count("sign") == 1
-    assert outcome.failures[0].cause == "Unauthorized"
-    assert "authentication error (tried again at 00:00:30Z)" in str(outcome.failures[0])
+    failure = outcome.failures[0]
+    assert isinstance(failure, CredentialRefused)
+    assert failure.refusal.message == "authentication error"
+    assert failure.until == START + timedelta(seconds=30.1)
     assert outcome.retry_in == pytest.approx(30, abs=0.2)
 
 
@@ -138,13 +143,31 @@ async def test_a_check_remembers_a_refusal() -> None:
     assert edge.provider.count("sign") == 0
 
 
-async def test_a_check_that_is_accepted_ends_the_refusal() -> None:
-    edge = FakeAuthority(Provider("edge").will("unauthorized"))
-    plan, machine = plan_of(edge), engine()
-    await machine.sign(order("a"), plan, deadline=3600)
+async def test_a_check_that_is_accepted_takes_back_what_a_check_has_found() -> None:
+    heard = Heard()
+    edge = FakeAuthority(Provider("edge", check_step=Step("unauthorized")))
+    plan, machine = plan_of(edge), engine(heard)
+    await machine.check(plan.authorities[0])
+    edge.provider.check_step = Step("ok")
+    await asyncio.sleep(15)
     await machine.check(plan.authorities[0])
     assert isinstance(await machine.sign(order("b"), plan, deadline=3600), Issued)
-    assert clock() < 1
+    assert heard.recoveries == ["edge/token-1"]
+
+
+async def test_a_check_that_is_accepted_takes_back_no_refusal_of_a_signature() -> None:
+    """A token that is alive and may not sign."""
+    heard = Heard()
+    edge = FakeAuthority(Provider("edge", default=Step("unauthorized")))
+    plan, machine = plan_of(edge), engine(heard)
+    outcome = await machine.sign(order("a"), plan, deadline=3600)
+    for _ in range(20):
+        await machine.check(plan.authorities[0])
+        assert machine.states(plan)[0].state == "Unauthorized"
+        await asyncio.sleep(20)
+    assert heard.recoveries == []
+    assert edge.provider.count("sign") == 1
+    assert isinstance(outcome, NotIssued)
 
 
 async def test_a_good_credential_does_not_close_a_breaker() -> None:

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from issuer.authorities.errors import AuthorityError, Unavailable
-from issuer.signing.outcome import Issued, NotIssued
+from issuer.signing.plan import Issued, NotIssued
 from tests.unit.signing.signing_case import (
     FakeAuthority,
     Heard,

@@ -70,7 +70,7 @@ async def test_an_open_breaker_is_shown_with_the_time_of_the_next_probe() -> Non
 
 async def test_a_rate_limit_is_shown_with_its_end() -> None:
     health = await health_after(Step("limited", retry_after=300))
-    assert (health.state, health.message) == ("Degraded", "it wants no calls until 00:05:00Z")
+    assert (health.state, health.message) == ("Degraded", "rate-limited until 2026-01-01T00:05:00Z")
 
 
 async def test_a_rejected_request_is_nothing_against_the_authority() -> None:

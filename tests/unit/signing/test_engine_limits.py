@@ -7,10 +7,10 @@ import random
 
 import pytest
 
-from issuer.authorities.errors import Unavailable
 from issuer.signing.account import Account
-from issuer.signing.observer import Silence
-from issuer.signing.outcome import Issued, NotIssued
+from issuer.signing.failures import NoTime, QueueTooLong
+from issuer.signing.observer import NullObserver
+from issuer.signing.plan import Issued, NotIssued
 from tests.unit.signing.signing_case import (
     START,
     FakeAuthority,
@@ -30,16 +30,15 @@ pytestmark = pytest.mark.looptime
 
 async def test_waiting_for_our_own_limits_does_not_use_up_the_turn() -> None:
     edge = FakeAuthority(Provider("edge", default=Step("ok", after=5)))
-    backup = FakeAuthority(Provider("backup"), "backup", account="backup/1")
     spec = common(attempt="10s", turn="10s", in_flight=1)
-    plan, machine = plan_of(planned(edge, spec), backup), engine()
+    plan, machine = plan_of(planned(edge, spec)), engine()
     outcomes = await asyncio.gather(*(machine.sign(order(f"u{n}"), plan, deadline=3600) for n in range(20)))
     assert [outcome.authority for outcome in outcomes if isinstance(outcome, Issued)] == ["edge"] * 20
     assert clock() == pytest.approx(100, abs=0.1)
 
 
 async def test_the_turn_stands_still_between_attempts_too_while_we_queue() -> None:
-    edge = FakeAuthority(Provider("edge", default=Step("ok", after=9)).will("refused"))
+    edge = FakeAuthority(Provider("edge", default=Step("ok", after=5)).will("refused"))
     spec = common(attempt="10s", turn="10s", in_flight=1, backoff=("1s", "1s"))
     plan, machine = plan_of(planned(edge, spec)), engine()
     first = asyncio.create_task(machine.sign(order("first"), plan, deadline=3600))
@@ -59,7 +58,7 @@ async def test_a_queue_that_outlasts_the_deadline_is_not_an_attempt() -> None:
     assert isinstance(outcome, NotIssued)
     assert not outcome.attempted
     assert not outcome.terminal
-    assert "our own limits" in str(outcome.failures[0])
+    assert isinstance(outcome.failures[0], QueueTooLong)
     await first
 
 
@@ -153,9 +152,9 @@ async def test_what_nobody_has_used_for_long_is_forgotten() -> None:
         plan = plan_of(FakeAuthority(Provider("edge"), account=f"edge/{number}"), name=f"issuer-{number}")
         await machine.sign(order(f"u{number}"), plan, deadline=1e9)
         await asyncio.sleep(600)
-    assert len(machine._seats._seats) < 10
-    assert len(machine._seats._accounts) < 10
-    assert heard.accounts == dict.fromkeys(machine._seats._accounts, "edge closed")
+    assert len(machine._registry._states) < 10
+    assert len(machine._registry._accounts) < 10
+    assert heard.accounts == dict.fromkeys(machine._registry._accounts, "edge closed")
 
 
 async def test_at_the_deadline_the_last_error_is_told_and_no_rate_limit_is_made_up() -> None:
@@ -165,15 +164,15 @@ async def test_at_the_deadline_the_last_error_is_told_and_no_rate_limit_is_made_
     outcome = await machine.sign(order(), plan, deadline=clock() + 0.05)
     assert isinstance(outcome, NotIssued)
     (failure,) = outcome.failures
-    assert type(failure) is Unavailable
-    assert "no time left for it before the deadline; the last: " in failure.message
-    assert "HTTP 500" in failure.message
+    assert isinstance(failure, NoTime)
+    assert failure.last is not None
+    assert failure.last.status == 500
 
 
 @pytest.mark.parametrize(("left", "limited"), [(1.0, True), (1e-9, False), (0.0, False), (-1.0, False)])
 async def test_a_rate_limit_with_less_left_than_a_timer_can_wait_is_over(left: float, limited: bool) -> None:
-    account = Account("edge/1", clock=lambda: 7.0, now=lambda: START, random=random.Random(0), observer=Silence())
+    account = Account("edge/1", clock=lambda: 7.0, now=lambda: START, random=random.Random(0), observer=NullObserver())
     account.limited_until = 7.0 + left
     assert bool(account.limited_for) is limited
-    assert (account.obstacle("edge") is not None) is limited
-    assert account.obstacle("edge", patience=-1.0) is None or limited
+    assert (account.blocked("edge") is not None) is limited
+    assert account.blocked("edge", patience=-1.0) is None or limited

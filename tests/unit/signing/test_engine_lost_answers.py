@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from issuer.signing.outcome import Issued, NotIssued
+from issuer.signing.plan import Issued, NotIssued
 from tests.unit.signing.signing_case import (
     START,
     FakeAuthority,
@@ -23,6 +23,12 @@ from tests.unit.signing.signing_case import (
 
 pytestmark = pytest.mark.looptime
 PATIENT = common(failures=100)
+
+
+def suspecting() -> FailoverEngine:
+    machine = engine()
+    machine.suspect("uid-1")
+    return machine
 
 
 def kinds(provider: Provider) -> list[str]:
@@ -68,7 +74,8 @@ async def test_a_call_that_was_never_sent_needs_no_look() -> None:
 async def test_an_authority_without_a_memory_is_never_looked_at() -> None:
     edge = FakeAuthority(Provider("edge").will("reset"), remembers=False)
     machine = engine()
-    await machine.sign(order(), plan_of(edge), deadline=3600, suspect=True)
+    machine.suspect("uid-1")
+    await machine.sign(order(), plan_of(edge), deadline=3600)
     assert kinds(edge.provider) == ["sign", "sign"]
     assert machine.orphans == 0
 
@@ -139,21 +146,21 @@ async def test_the_look_of_a_later_pass_is_remembered_across_a_rotated_credentia
 async def test_after_a_restart_the_first_call_is_a_look() -> None:
     edge = FakeAuthority(Provider("edge"))
     edge.provider.make(order())
-    outcome = await engine().sign(order(), plan_of(edge), deadline=3600, suspect=True)
+    outcome = await suspecting().sign(order(), plan_of(edge), deadline=3600)
     assert isinstance(outcome, Issued)
     assert kinds(edge.provider) == ["find"]
 
 
-async def test_after_a_restart_a_look_that_finds_nothing_is_made_up_for_later() -> None:
+async def test_after_a_restart_one_look_that_answers_is_enough() -> None:
     edge = FakeAuthority(Provider("edge"))
     machine = engine()
-    await machine.sign(order(), plan_of(edge), deadline=3600, suspect=True)
+    machine.suspect("uid-1")
+    await machine.sign(order(), plan_of(edge), deadline=3600)
     assert kinds(edge.provider) == ["find", "sign"]
-    late = edge.provider.make(order())
     machine.settle("uid-1", edge.provider.certificates[0].fingerprint)
-    await machine.sweep()
-    assert late.revoked
-    assert not edge.provider.certificates[0].revoked
+    assert machine.orphans == 0
+    await machine.clean_up()
+    assert kinds(edge.provider) == ["find", "sign"]
 
 
 async def test_a_certificate_older_than_the_request_is_not_its_result() -> None:
@@ -161,7 +168,7 @@ async def test_a_certificate_older_than_the_request_is_not_its_result() -> None:
     edge.provider.make(order())
     await asyncio.sleep(10)
     young = order(created=START + timedelta(seconds=10))
-    await engine().sign(young, plan_of(edge), deadline=3600, suspect=True)
+    await suspecting().sign(young, plan_of(edge), deadline=3600)
     assert kinds(edge.provider) == ["find", "sign"]
 
 
@@ -184,13 +191,13 @@ async def test_a_call_that_is_cancelled_may_have_signed() -> None:
     assert machine.orphans == 1
     machine.settle("uid-1", None)
     await asyncio.sleep(10)
-    await machine.sweep()
+    await machine.clean_up()
     assert edge.provider.live("uid-1") == []
 
 
 async def test_a_look_that_opens_a_rate_limit_keeps_the_call_back() -> None:
     edge = FakeAuthority(Provider("edge").will_find(Step("limited", retry_after=300)))
-    outcome = await engine().sign(order(), plan_of(edge), deadline=3600, suspect=True)
+    outcome = await suspecting().sign(order(), plan_of(edge), deadline=3600)
     assert isinstance(outcome, NotIssued)
     assert kinds(edge.provider) == ["find"]
 
@@ -198,7 +205,8 @@ async def test_a_look_that_opens_a_rate_limit_keeps_the_call_back() -> None:
 async def test_when_the_breaker_opens_during_a_look_no_call_follows() -> None:
     edge = FakeAuthority(Provider("edge").will("refused").will_find(Step("ok", after=5)))
     plan, machine = plan_of(planned(edge, common(attempts=1, failures=1))), engine()
-    looking = asyncio.create_task(machine.sign(order("a"), plan, deadline=3600, suspect=True))
+    machine.suspect("a")
+    looking = asyncio.create_task(machine.sign(order("a"), plan, deadline=3600))
     await asyncio.sleep(1)
     await machine.sign(order("b"), plan, deadline=3600)
     assert isinstance(await looking, NotIssued)

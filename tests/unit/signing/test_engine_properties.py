@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from issuer.signing.breaker import BreakerState
-from issuer.signing.outcome import Issued
+from issuer.signing.plan import Issued
 from tests.unit.signing.signing_case import (
     Call,
     FakeAuthority,
@@ -172,10 +172,10 @@ class World:
         self.engine.settle(request.uid, request.delivered)
 
     async def issue(self, request: Request, wanted: SigningOrder) -> None:
-        suspect = request.suspect
+        if request.suspect:
+            self.engine.suspect(request.uid)
         while clock() < request.deadline:
-            outcome = await self.engine.sign(wanted, self.plan, deadline=request.deadline, suspect=suspect)
-            suspect = False
+            outcome = await self.engine.sign(wanted, self.plan, deadline=request.deadline)
             request.returns.append(clock())
             if isinstance(outcome, Issued):
                 request.delivered = None if request.lost_write else outcome.fingerprint
@@ -188,7 +188,7 @@ class World:
     async def sweep_for_ever(self) -> None:
         while True:
             await asyncio.sleep(15)
-            await self.engine.sweep()
+            await self.engine.clean_up()
 
     async def recover(self) -> None:
         """The providers are well again and somebody signs, until nothing is left to clear up."""
@@ -203,7 +203,7 @@ class World:
                     order(uid), self.plan, deadline=clock() + 100, only=frozenset({authority.name})
                 )
                 self.engine.settle(uid, outcome.fingerprint if isinstance(outcome, Issued) else None)
-            await self.engine.sweep()
+            await self.engine.clean_up()
             if not self.engine.orphans:
                 return
         raise AssertionError(f"{self.engine.orphans} orphans are never cleared up")
@@ -287,6 +287,7 @@ class Model:
         self.quiet_for = OPEN_FOR
         self.probing = False
         self.probe: Call | None = None
+        self.wrong: set[str] = set()
         self.faults: list[str] = []
 
     def begins(self, call: Call) -> None:
@@ -302,7 +303,10 @@ class Model:
         if call.fault == "cancelled" and call.ended - call.begun < ATTEMPT / 4:
             return
         self.probe = call if self.probing else None
-        if call.step in DOWN:
+        is_repeated = call.step == "wrong" and call.uid in self.wrong
+        if call.step == "wrong":
+            self.wrong.add(call.uid)
+        if call.step in DOWN and not is_repeated:
             self.count += 1
             if self.probing:
                 self.quiet_for *= 2
@@ -312,6 +316,7 @@ class Model:
         elif call.step == "rejected" and not self.probing:
             self.count = 0
         elif call.step in {"ok", "slow_answer"}:
+            self.wrong.clear()
             self.count, self.probing, self.quiet_for = 0, False, OPEN_FOR
 
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from datetime import timedelta
 
 import pytest
 
-from issuer.signing.outcome import Issued, NotIssued
+from issuer.signing.failures import CutOff, LimitInForce
+from issuer.signing.plan import Issued, NotIssued
 from tests.unit.signing.signing_case import (
+    START,
     FakeAuthority,
     Provider,
     Step,
@@ -64,13 +67,15 @@ async def test_a_hanging_call_is_cut_off_after_the_attempt_time() -> None:
     assert isinstance(outcome, NotIssued)
     (sign,) = [call for call in edge.provider.calls if call.kind == "sign"]
     assert sign.ended == pytest.approx(10, abs=0.01)
-    assert "no answer within 10s" in str(outcome.failures[0])
+    failure = outcome.failures[0]
+    assert isinstance(failure, CutOff)
+    assert failure.after == pytest.approx(10)
 
 
 async def test_the_timeouts_of_a_call_are_cut_to_what_is_left() -> None:
     edge = edge_will()
     spec = common(attempt="60s", turn="2m")
-    await engine().sign(order(), plan_of(planned(edge, spec)), deadline=3)
+    await engine().sign(order(), plan_of(planned(edge, spec), deadline=3), deadline=3)
     assert edge.provider.calls[0].timeouts.connect == pytest.approx(3, abs=0.01)
     assert edge.provider.calls[0].timeouts.read == pytest.approx(3, abs=0.01)
 
@@ -109,8 +114,10 @@ async def test_a_call_with_hardly_any_time_is_not_made() -> None:
 
 async def test_an_attempt_that_the_deadline_cut_short_does_not_count_against_the_authority() -> None:
     edge = edge_will(default="hang")
-    plan, machine = plan_of(planned(edge, common(attempt="60s", failures=1))), engine()
-    await machine.sign(order(), plan, deadline=5)
+    plan, machine = plan_of(planned(edge, common(attempt="60s", attempts=2, turn="70s", failures=2))), engine()
+    machine._registry.account("edge/token-1").usual = 1
+    await machine.sign(order(), plan, deadline=3600)
+    assert edge.provider.count("sign") == 2
     assert machine.states(plan)[0].state != "Open"
 
 
@@ -139,7 +146,9 @@ async def test_while_an_account_is_limited_nobody_asks_it_and_all_learn_until_wh
     outcome = await machine.sign(order("b"), plan, deadline=3600)
     assert isinstance(outcome, NotIssued)
     assert edge.provider.count("sign") == 1
-    assert outcome.failures[0].message == "it wants no calls until 00:05:00Z"
+    failure = outcome.failures[0]
+    assert isinstance(failure, LimitInForce)
+    assert failure.until - START == pytest.approx(timedelta(seconds=300.1), abs=timedelta(seconds=0.1))
     assert outcome.retry_in == pytest.approx(300, abs=0.2)
     assert outcome.attempted
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from issuer.signing.outcome import Issued, NotIssued
+from issuer.signing.plan import Issued, NotIssued
 from tests.unit.signing.signing_case import (
     START,
     FakeAuthority,
@@ -51,9 +51,9 @@ async def test_a_certificate_that_lost_out_is_revoked_once_the_request_is_settle
     case = Case()
     outcome = await case.issue()
     assert outcome.authority == "backup"
-    await asyncio.sleep(30)
+    await asyncio.sleep(GRACE)
     case.engine.settle("uid-1", outcome.fingerprint)
-    await case.engine.sweep()
+    await case.engine.clean_up()
     assert [certificate.revoked for certificate in case.provider.certificates] == [True]
 
 
@@ -61,7 +61,7 @@ async def test_nothing_is_revoked_before_the_request_is_settled() -> None:
     case = Case()
     await case.issue()
     await asyncio.sleep(1000)
-    await case.engine.sweep()
+    await case.engine.clean_up()
     assert case.provider.count("revoke") == 0
     assert len(case.provider.live("uid-1")) == 1
 
@@ -72,7 +72,7 @@ async def test_the_delivered_certificate_is_never_revoked() -> None:
     case.engine.settle("uid-1", outcome.fingerprint)
     for _ in range(3):
         await asyncio.sleep(GRACE)
-        await case.engine.sweep()
+        await case.engine.clean_up()
     assert len(case.provider.live("uid-1")) == 1
     assert case.engine.orphans == 0
 
@@ -81,12 +81,12 @@ async def test_it_is_looked_for_again_after_the_grace_and_then_forgotten() -> No
     case = Case(Step("hang_signed", late=200))
     outcome = await case.issue()
     case.engine.settle("uid-1", outcome.fingerprint)
-    await case.engine.sweep()
-    await case.engine.sweep()
+    await case.engine.clean_up()
+    await case.engine.clean_up()
     looks = case.provider.count("find")
     assert case.engine.orphans == 1
     await asyncio.sleep(GRACE)
-    await case.engine.sweep()
+    await case.engine.clean_up()
     assert case.provider.count("find") == looks + 1
     assert case.provider.live("uid-1") == []
     assert case.engine.orphans == 0
@@ -96,7 +96,7 @@ async def test_a_request_that_is_gone_has_its_certificate_revoked() -> None:
     case = Case("ok")
     await case.issue()
     case.engine.settle("uid-1", None)
-    await case.engine.sweep()
+    await case.engine.clean_up()
     assert case.provider.live("uid-1") == []
     assert case.provider.count("find") == 0
 
@@ -111,10 +111,10 @@ async def test_a_delivered_certificate_leaves_nothing_to_remember() -> None:
 async def test_a_wrong_certificate_is_revoked_once_the_request_is_settled() -> None:
     case = Case("wrong")
     outcome = await case.issue()
-    await case.engine.sweep()
+    await case.engine.clean_up()
     assert case.provider.count("revoke") == 0
     case.engine.settle("uid-1", outcome.fingerprint)
-    await case.engine.sweep()
+    await case.engine.clean_up()
     assert case.provider.live("uid-1") == []
 
 
@@ -125,7 +125,7 @@ async def test_a_new_pass_for_a_settled_request_protects_what_it_may_adopt() -> 
     case.engine.settle("uid-1", None)
     await asyncio.sleep(30)
     assert isinstance(await case.engine.sign(order(), case.alone, deadline=3600), Issued)
-    await case.engine.sweep()
+    await case.engine.clean_up()
     assert len(case.provider.live("uid-1")) == 1
 
 
@@ -137,7 +137,7 @@ async def test_a_fate_told_before_the_call_was_cancelled_still_counts() -> None:
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     await asyncio.sleep(10)
-    await case.engine.sweep()
+    await case.engine.clean_up()
     assert case.provider.live("uid-1") == []
 
 
@@ -152,8 +152,8 @@ async def test_another_request_with_the_same_key_keeps_its_certificate() -> None
     for delivered in (False, True):
         if delivered:
             case.engine.settle("second", second.fingerprint)
-        await asyncio.sleep(30)
-        await case.engine.sweep()
+        await asyncio.sleep(GRACE)
+        await case.engine.clean_up()
         assert len(case.provider.live("second")) == 1
     assert case.provider.live("first") == []
 
@@ -165,7 +165,7 @@ async def test_while_another_request_with_the_same_key_is_signed_nothing_is_look
     signing = asyncio.create_task(case.engine.sign(order("second", key=b"shared"), case.alone, deadline=3600))
     await asyncio.sleep(1)
     looks = case.provider.count("find")
-    await case.engine.sweep()
+    await case.engine.clean_up()
     assert case.provider.count("find") == looks
     assert isinstance(await signing, Issued)
     assert len(case.provider.live("second")) == 1
@@ -178,7 +178,7 @@ async def test_a_certificate_made_long_after_our_call_is_somebody_elses() -> Non
     case.engine.settle("first", first.fingerprint)
     await asyncio.sleep(GRACE + 60)
     foreign = case.provider.make(order("foreign", key=b"shared"))
-    await case.engine.sweep()
+    await case.engine.clean_up()
     assert not foreign.revoked
 
 
@@ -190,23 +190,46 @@ async def test_an_account_that_is_down_is_left_alone_until_it_is_back() -> None:
     assert isinstance(outcome, Issued)
     case.engine.settle("uid-1", outcome.fingerprint)
     await asyncio.sleep(60)
-    await case.engine.sweep()
+    await case.engine.clean_up()
     assert [call.kind for call in case.provider.calls] == ["sign"]
     await case.engine.sign(order("probe"), plan, deadline=3600)
-    await case.engine.sweep()
+    await asyncio.sleep(30)
+    await case.engine.clean_up()
     assert case.provider.live("uid-1") == []
 
 
-async def test_the_sweep_ends_at_the_first_failure_of_an_account() -> None:
+async def test_a_round_ends_for_an_account_that_is_limited() -> None:
     case = Case("reset", "reset", "reset")
     for uid in ("a", "b", "c"):
         outcome = await case.issue(uid)
         case.engine.settle(uid, outcome.fingerprint)
     await asyncio.sleep(GRACE)
     looks = case.provider.count("find")
-    case.provider.find_default = Step("refused")
-    await case.engine.sweep()
+    case.provider.find_default = Step("limited", retry_after=60)
+    await case.engine.clean_up()
     assert case.provider.count("find") == looks + 1
+
+
+async def test_one_that_cannot_be_looked_for_holds_up_no_other() -> None:
+    case = Case(Step("hang_signed", late=20), Step("hang_signed", late=20))
+    for uid in ("a", "b"):
+        outcome = await case.issue(uid)
+        case.engine.settle(uid, outcome.fingerprint)
+    await asyncio.sleep(GRACE)
+    case.provider.will_find("http500")
+    await case.engine.clean_up()
+    assert [len(case.provider.live(uid)) for uid in ("a", "b")] == [1, 0]
+
+
+async def test_what_cannot_be_looked_for_is_tried_ever_less_often() -> None:
+    case = Case("reset")
+    case.provider.find_default = Step("http500")
+    outcome = await case.issue("a")
+    case.engine.settle("a", outcome.fingerprint)
+    for _ in range(120):
+        await asyncio.sleep(30)
+        await case.engine.clean_up()
+    assert case.provider.count("find") <= 10
 
 
 async def test_a_failed_look_is_made_again() -> None:
@@ -215,9 +238,13 @@ async def test_a_failed_look_is_made_again() -> None:
     case.engine.settle("uid-1", outcome.fingerprint)
     await asyncio.sleep(GRACE)
     case.provider.will_find("http500")
-    await case.engine.sweep()
+    looks = case.provider.count("find")
+    await case.engine.clean_up()
     assert case.engine.orphans == 1
-    await case.engine.sweep()
+    await case.engine.clean_up()
+    assert case.provider.count("find") == looks + 1, "not at once"
+    await asyncio.sleep(30)
+    await case.engine.clean_up()
     assert case.provider.live("uid-1") == []
     assert case.engine.orphans == 0
 
@@ -230,7 +257,7 @@ async def test_the_sweep_waits_for_nobody() -> None:
     signing = asyncio.create_task(case.engine.sign(order("b"), busy, deadline=3600))
     await asyncio.sleep(0.5)
     began = clock()
-    await case.engine.sweep()
+    await case.engine.clean_up()
     assert clock() - began <= 1.01
     assert case.provider.count("revoke") == 0
     await signing
@@ -240,11 +267,11 @@ async def test_a_replaced_authority_of_the_same_name_clears_up() -> None:
     case = Case()
     outcome = await case.issue()
     case.engine.settle("uid-1", outcome.fingerprint)
-    await asyncio.sleep(30)
+    await asyncio.sleep(GRACE)
     case.edge.session_error = AssertionError("closed")  # type: ignore[assignment]
     renewed = FakeAuthority(case.provider)
     case.engine.states(plan_of(planned(renewed, ONCE), case.backup))
-    await case.engine.sweep()
+    await case.engine.clean_up()
     assert case.provider.live("uid-1") == []
 
 
@@ -263,7 +290,7 @@ async def test_a_lost_lease_revokes_nothing() -> None:
     await case.issue()
     case.engine.settle("uid-1", None)
     leading[0] = False
-    await case.engine.sweep()
+    await case.engine.clean_up()
     assert case.provider.count("revoke") == 0
 
 
@@ -273,6 +300,6 @@ async def test_the_memory_is_given_up_after_a_day() -> None:
     assert case.engine.orphans == 1
     await asyncio.sleep(86_500)
     case.engine.settle("uid-1", outcome.fingerprint)
-    await case.engine.sweep()
+    await case.engine.clean_up()
     assert case.engine.orphans == 0
     assert case.provider.count("revoke") == 0

@@ -1,0 +1,148 @@
+"""Failover: one pass over an issuer's list, from the first authority that can sign the order to the first that does.
+
+Which failure lets the next one have its turn is the user's choice (`failover.on`); that an authority can never sign
+such a request always does. Why each one did not sign goes along with the result, since a person will ask.
+
+Nothing is terminal but every authority's no. One that refuses the request ends the pass; but where one before it in the
+list was merely down, the request stays open for that one, and the refusal is remembered.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import structlog
+
+from issuer.authorities.errors import AuthorityError, InProgress, Rejected, Unavailable, Unsupported
+from issuer.signing.attempt import ask
+from issuer.signing.budget import Budget
+from issuer.signing.failures import Queued
+from issuer.signing.plan import Issued, NotIssued
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from issuer.authorities.base import SigningOrder
+    from issuer.pki.verify import Verified
+    from issuer.signing.attempt import EngineContext
+    from issuer.signing.plan import IssuerPlan
+    from issuer.signing.registry import AuthorityState
+
+log = structlog.get_logger(__name__)
+
+Failures = dict[str, AuthorityError]
+"""Why each authority did not sign, by its name."""
+
+
+async def sign(
+    engine: EngineContext,
+    order: SigningOrder,
+    plan: IssuerPlan,
+    *,
+    deadline: float,
+    only: frozenset[str] | None,
+    single_attempt: bool,
+) -> Issued | NotIssued:
+    """One pass over the list; the arguments are those of `FailoverEngine.sign`."""
+    authorities = engine.registry.states(plan)
+    allowed = [authority for authority in authorities if only is None or authority.name in only]
+    failures: Failures = {}
+    able = _able(order, allowed, failures)
+    with engine.ledger.signing(order):
+        for index, authority in enumerate(able):
+            if engine.clock() >= deadline:
+                break
+            try:
+                if refusal := engine.ledger.refusal(order.uid, authority):
+                    raise refusal
+                budget = _budget(engine, plan, authority, able[index + 1 :], deadline)
+                verified = await ask(engine, authority, order, budget, single_attempt=single_attempt)
+            except AuthorityError as error:
+                failures[authority.name] = error
+                if isinstance(error, Rejected):
+                    engine.ledger.refused(order.uid, authority, error)
+                if not isinstance(error, Unsupported) and error.cause not in plan.failover_on:
+                    break
+            else:
+                return _issued(engine, order, plan, authorities, authority, verified, failures)
+    return _not_issued(plan, allowed, failures)
+
+
+def _able(order: SigningOrder, allowed: Sequence[AuthorityState], failures: Failures) -> list[AuthorityState]:
+    """Those that may be able to sign the order; of the others the reason is noted."""
+    able = []
+    for authority in allowed:
+        try:
+            authority.planned.authority.supports(order)
+        except Unsupported as error:
+            failures[authority.name] = error
+        else:
+            able.append(authority)
+    return able
+
+
+def _budget(
+    engine: EngineContext,
+    plan: IssuerPlan,
+    authority: AuthorityState,
+    later: Sequence[AuthorityState],
+    deadline: float,
+) -> Budget:
+    """The time of a turn: shared with those that could follow, and without a long queue if one of them is idle."""
+    could_follow = [other for other in later if not (other.account and other.account.blocked(other.name))]
+    if Unavailable.cause not in plan.failover_on:
+        could_follow = []
+    return Budget(
+        authority.planned.common.timeouts,
+        deadline=deadline,
+        whole=plan.deadline,
+        shares=1 + len(could_follow),
+        crowd=any(other.account is None or not other.account.limits.waiting for other in could_follow),
+        clock=engine.clock,
+    )
+
+
+def _issued(
+    engine: EngineContext,
+    order: SigningOrder,
+    plan: IssuerPlan,
+    authorities: Sequence[AuthorityState],
+    signer: AuthorityState,
+    verified: Verified,
+    failures: Failures,
+) -> Issued:
+    position = authorities.index(signer)
+    passed_over = tuple(failures[other.name] for other in authorities[:position] if other.name in failures)
+    failed = next((failure for failure in passed_over if not isinstance(failure, Unsupported)), None)
+    if failed:
+        request = f"{order.namespace}/{order.name}"
+        log.info("failed over", request=request, to=signer.name, cause=failed.cause)
+        engine.observer.failover(str(plan.key), failed.authority, signer.name, failed.cause)
+    return Issued(
+        authority=signer.name,
+        position=position,
+        certificate=verified.certificate,
+        ca=verified.ca,
+        fingerprint=verified.fingerprint,
+        not_after=verified.not_after,
+        granted=max(verified.not_after - verified.not_before, timedelta(0)),
+        requested=order.duration,
+        passed_over=passed_over,
+    )
+
+
+def _not_issued(plan: IssuerPlan, allowed: Sequence[AuthorityState], failures: Failures) -> NotIssued:
+    asked = [authority for authority in allowed if authority.name in failures]
+    found = tuple(failures[authority.name] for authority in asked)
+    accepted = next((failure for failure in found if isinstance(failure, InProgress)), None)
+    open_ = [authority for authority in asked if not isinstance(failures[authority.name], Rejected | Unsupported)]
+    has_ended = any(isinstance(failure, Rejected) and failure.cause not in plan.failover_on for failure in found)
+    free_in = [authority.account.free_in if authority.account and not authority.error else 0.0 for authority in open_]
+    return NotIssued(
+        failures=found,
+        terminal=bool(found) and not open_ and (has_ended or len(asked) == len(allowed)),
+        retry_in=accepted.look_again_in if accepted else min(free_in, default=0.0),
+        attempted=any(not isinstance(failure, Queued | Unsupported) for failure in found),
+        accepted=accepted,
+    )

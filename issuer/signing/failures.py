@@ -1,0 +1,207 @@
+"""Failures that the engine itself finds, as data, and the one place where they become words.
+
+    AuthorityError
+    ├── Unavailable
+    │   ├── BreakerOpen        not asked: the account has failed too often
+    │   ├── PlacesTaken        not asked: calls from before it went down hold all places
+    │   ├── NoTime             not asked: no call can end before the deadline
+    │   ├── CutOff             asked, and ended by our own timeout
+    │   ├── WrongCertificate   it signed something that was not asked for
+    │   ├── Untrusted          what it signed meets none of the issuer's roots
+    │   ├── TooSlow            it accepted the request, and its turn is over
+    │   └── InternalError      its module has a fault
+    ├── RateLimited
+    │   ├── LimitInForce       not asked: it wants no calls for a while
+    │   └── QueueTooLong       not asked: our own limits have not let the request through
+    └── Unauthorized
+        └── CredentialRefused  not asked: its credential was refused a moment ago
+
+Those without a call are `NotAsked` besides; of these, the ones that are our own doing are `Queued`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from issuer.api.duration import human
+from issuer.authorities.errors import AuthorityError, RateLimited, Unauthorized, Unavailable
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from issuer.signing.limits import LimitSettings
+
+
+class NotAsked(AuthorityError):  # noqa: N818 - as those that it marks
+    """Marks the failures in which no call went out."""
+
+
+class Queued(NotAsked):
+    """Marks those that only our own limits are to blame for."""
+
+
+class BreakerOpen(Unavailable, NotAsked):
+    """Not asked.
+
+    Attributes:
+        failures: consecutive ones.
+        until: when one request may try it, UTC; None while one does.
+        last: the last failure.
+    """
+
+    def __init__(self, authority: str, *, failures: int, until: datetime | None, last: AuthorityError | None) -> None:
+        when = "one request is trying it now" if until is None else f"next try at {moment(until)}"
+        super().__init__(authority, f"not asked after {consecutive(failures)}, {when}{_ending(last)}")
+        self.failures = failures
+        self.until = until
+        self.last = last
+
+
+class PlacesTaken(Unavailable, NotAsked):
+    """Not asked, although it would be its probe."""
+
+    def __init__(self, authority: str) -> None:
+        super().__init__(authority, "all its places are taken by calls from before it went down")
+
+
+class NoTime(Unavailable, Queued):
+    """Not asked, because no call could end in time.
+
+    Attributes:
+        last: how the account failed the last time, if it has not signed since.
+    """
+
+    def __init__(self, authority: str, *, last: AuthorityError | None) -> None:
+        super().__init__(authority, f"no time left for it before the deadline{_ending(last)}")
+        self.last = last
+
+
+class CutOff(Unavailable):
+    """Our own timeout ended the call.
+
+    Attributes:
+        after: seconds it was given.
+    """
+
+    def __init__(self, authority: str, *, ambiguous: bool, after: float) -> None:
+        super().__init__(authority, f"no answer within {human(after)}", ambiguous=ambiguous)
+        self.after = after
+
+
+class WrongCertificate(Unavailable):
+    """It signed something that is not what was asked for."""
+
+    def __init__(self, authority: str, problem: str, *, trace_id: str | None = None) -> None:
+        super().__init__(authority, f"wrong certificate: {problem}", trace_id=trace_id)
+
+
+class Untrusted(WrongCertificate):
+    """What it signed meets none of the roots that the issuer configures; no other issuer is concerned."""
+
+
+class TooSlow(Unavailable):
+    """It has accepted the request, and has not signed within its turn.
+
+    Attributes:
+        accepted: when it did, UTC.
+    """
+
+    def __init__(self, authority: str, *, accepted: datetime, turn: float, said: str) -> None:
+        super().__init__(authority, f"not finished within {human(turn)} since {moment(accepted)}: {said}")
+        self.accepted = accepted
+
+
+class InternalError(Unavailable):
+    """The authority's module raised something that it should not."""
+
+    def __init__(self, authority: str, error: Exception, *, ambiguous: bool) -> None:
+        super().__init__(authority, f"internal error: {type(error).__name__}", ambiguous=ambiguous)
+
+
+class LimitInForce(RateLimited, NotAsked):
+    """Not asked, since it wants no calls.
+
+    Attributes:
+        until: when it wants some again, UTC.
+    """
+
+    def __init__(self, authority: str, *, until: datetime, seconds: float) -> None:
+        super().__init__(authority, limited(until), retry_after=seconds)
+        self.until = until
+
+
+class QueueTooLong(RateLimited, Queued):
+    """Not asked, since our own limits did not let the request through in time.
+
+    Attributes:
+        waiting: how many more wait.
+        settings: the limits.
+    """
+
+    def __init__(self, authority: str, *, waiting: int, settings: LimitSettings) -> None:
+        super().__init__(
+            authority,
+            f"its turn did not come in time: {waiting} more wait for our own limits"
+            f" ({settings.rate:g} calls per second, {settings.in_flight} in flight)",
+        )
+        self.waiting = waiting
+        self.settings = settings
+
+
+class CredentialRefused(Unauthorized, NotAsked):
+    """Not asked, since it has refused the credential.
+
+    Attributes:
+        refusal: how.
+        until: when one request tries it again, UTC; None while one does.
+    """
+
+    def __init__(self, authority: str, refusal: Unauthorized, *, until: datetime | None) -> None:
+        when = "one request is trying it now" if until is None else f"next try at {moment(until)}"
+        super().__init__(
+            authority,
+            f"{refusal.message} ({when})",
+            status=refusal.status,
+            code=refusal.code,
+            trace_id=refusal.trace_id,
+        )
+        self.refusal = refusal
+        self.until = until
+
+
+def moment(when: datetime) -> str:
+    """A time for a person, to the second: `2026-11-25T01:04:34Z`."""
+    return when.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def consecutive(failures: int) -> str:
+    """How often something failed."""
+    return "1 failure" if failures == 1 else f"{failures} consecutive failures"
+
+
+def limited(until: datetime) -> str:
+    """A rate limit."""
+    return f"rate-limited until {moment(until)}"
+
+
+def untested(since: datetime, failures: int, last: AuthorityError | None) -> str:
+    """A breaker whose open time is over, and nobody has come since."""
+    return (
+        f"untested since {moment(since)}, the next request tries it; before that {consecutive(failures)}{_ending(last)}"
+    )
+
+
+def tripped(failures: int, last: AuthorityError | None) -> str:
+    """A breaker that is open."""
+    return f"{consecutive(failures)}{_ending(last, brief(last))}"
+
+
+def brief(error: AuthorityError | None) -> str:
+    """The error without its trace id: the state of an authority is the same whichever call showed it."""
+    if error is None:
+        return ""
+    return f"{error.message} (HTTP {error.status})" if error.status else error.message
+
+
+def _ending(last: AuthorityError | None, told: str | None = None) -> str:
+    return f"; the last: {told or last.told}" if last else ""

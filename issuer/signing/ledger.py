@@ -1,0 +1,401 @@
+"""The ledger: for each request and account what was sent, what came, and what may exist without anybody knowing of it.
+
+A provider without idempotency keys turns a lost answer into a certificate that nobody has. So of each request it is
+kept, by UID and account:
+
+    suspected   a certificate may exist: an answer was lost, or a former process may have been signing when we took over.
+                Before the next POST for that request there comes a look; one that has answered ends it, and nothing
+                else does: no failure, no turn in which nobody looked, no new credential. A provider may finish minutes
+                after we gave up, so as long as it may, each POST has a look of its own right before it.
+    made        a certificate exists for certain, since an answer of our own said so.
+    delivered   the request is settled, with the fingerprint of what it received, or with nothing.
+    orphaned    it exists, and nobody received it: clean-up revokes it.
+
+    what happens                       suspected                              made
+    POST answered                      -                                      noted, with its handle
+    POST lost or cancelled             yes, since the loss                    -
+    look answered, something found     no more                                adopted, if it is good and nobody else's
+    look answered, nothing found       a former process's: no more.           -
+                                       Ours: until 5 minutes after the POST
+    look failed                        as before                              -
+    settled                            of a former process: dropped           whatever was not delivered is orphaned
+
+Revoking a certificate that somebody uses would be far worse than leaving one that nobody uses. So only what this
+process had made by a call of its own, and what certainly nobody received, is an orphan:
+
+- Nothing is revoked before its request is settled; until then the next pass may still adopt it.
+- A look goes by key and names, and two requests may share both (a private key that is used again). Of what is found,
+  without a record of our own, is spared: what another request has; what existed before our first call was sent, as a
+  look then showed, or as its begin of life says; what began to live before this process was the one to sign; what was
+  made long after our last call; and everything, while another request with the same key is being signed.
+- All of this is memory of one process, bounded in number and in age. What falls out is left alone, not revoked.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final, TypeVar
+
+import structlog
+
+from issuer.pki.path import CLOCK_SKEW
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from datetime import datetime
+
+    from issuer.authorities.base import SigningOrder
+    from issuer.authorities.errors import Rejected
+    from issuer.signing.registry import AuthorityState
+
+GRACE: Final = 300.0
+"""Seconds after a call in which the provider may still finish what nobody waits for any more."""
+FRESH: Final = 10.0
+"""Seconds for which the answer to a look is good while the provider may still finish: one listing serves many."""
+KEEP: Final = 86400.0
+"""Seconds after which a suspicion is dropped."""
+FIRST_PAUSE: Final = 30.0
+"""Seconds until a clean-up that failed is tried again; doubled with each failure..."""
+LONGEST_PAUSE: Final = 3600.0
+"""...up to this."""
+MOST: Final = 4096
+"""Requests, by account, of which something is suspected; each holds a CSR."""
+MOST_FATES: Final = 20_000
+"""Requests and fingerprints that are remembered."""
+
+T = TypeVar("T")
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True, eq=False)
+class Entry:
+    """What one request may have left, or has left, at one account.
+
+    Attributes:
+        order: what was asked for.
+        authority: who was asked.
+        account: at which account.
+        noted: loop time of the last news.
+        first_sent: when the first call whose answer was lost was sent, UTC; None: none was lost.
+        sent: loop time at which the last such call was sent.
+        lost: loop time at which its answer was given up.
+        looked: loop time at which the last look that answered began.
+        made: handles of certificates that exist for certain, with the fingerprint of the leaf ("" if unreadable).
+        before: handles of certificates that existed before the first call was sent.
+        failures: consecutive ones of cleaning up.
+        due: loop time before which it is not tried again.
+    """
+
+    order: SigningOrder
+    authority: AuthorityState
+    account: str
+    noted: float
+    first_sent: datetime | None = None
+    sent: float = float("-inf")
+    lost: float = float("-inf")
+    looked: float = float("-inf")
+    made: dict[str, str] = field(default_factory=dict)
+    before: set[str] = field(default_factory=set)
+    failures: int = 0
+    due: float = float("-inf")
+
+    @property
+    def was_looked_for(self) -> bool:
+        """A look has answered since the last answer was lost."""
+        return self.looked >= self.lost
+
+    @property
+    def is_open(self) -> bool:
+        """An answer was lost, and the provider may have signed after the last look."""
+        return self.first_sent is not None and self.looked < self.sent + GRACE
+
+    @property
+    def request(self) -> str:
+        """Namespace and name, for the log."""
+        return f"{self.order.namespace}/{self.order.name}"
+
+
+class Ledger:
+    """What is known of requests and certificates; the only judge of adoption and of revocation.
+
+    Args:
+        clock: loop time.
+        now: wall clock, UTC.
+        most: entries that are kept.
+        most_fates: requests and fingerprints that are kept.
+    """
+
+    def __init__(
+        self, *, clock: Callable[[], float], now: Callable[[], datetime], most: int = MOST, most_fates: int = MOST_FATES
+    ) -> None:
+        self._clock = clock
+        self._now = now
+        self._most = most
+        self._most_fates = most_fates
+        self._leading_since = now()
+        self._entries: OrderedDict[str, dict[str, Entry]] = OrderedDict()
+        self._count = 0
+        self._former: OrderedDict[str, dict[str, None]] = OrderedDict()
+        self._fates: OrderedDict[str, str | None] = OrderedDict()
+        self._owners: OrderedDict[str, tuple[set[str], float]] = OrderedDict()
+        self._claims: OrderedDict[str, set[str]] = OrderedDict()
+        self._refusals: OrderedDict[str, dict[AuthorityState, Rejected]] = OrderedDict()
+        self._forgot: float | None = None
+        self._signing: dict[bytes, dict[str, int]] = {}
+        self._orphaned: OrderedDict[str, None] = OrderedDict()
+
+    def __len__(self) -> int:
+        return self._count
+
+    def lead(self) -> None:
+        """From now on this process signs; what began to live before is a former one's."""
+        self._leading_since = self._now()
+
+    @contextmanager
+    def signing(self, order: SigningOrder) -> Iterator[None]:
+        """A pass for this request: whatever it had left may be adopted."""
+        self._fates.pop(order.uid, None)
+        uids = self._signing.setdefault(order.csr.public_key, {})
+        uids[order.uid] = uids.get(order.uid, 0) + 1
+        try:
+            yield
+        finally:
+            uids[order.uid] -= 1
+            if not uids[order.uid]:
+                del uids[order.uid]
+            if not uids:
+                del self._signing[order.csr.public_key]
+
+    # What is suspected.
+
+    def suspect(self, uid: str) -> None:
+        """A former process may have been signing this request: look before the first POST, at each account."""
+        self._former.setdefault(uid, {})
+        _shorten(self._former, self._most_fates)
+
+    def is_suspected(self, uid: str, authority: AuthorityState, account: str) -> bool:
+        """Whether a look must come before the next POST there."""
+        if account not in self._former.get(uid, {account: None}):
+            return True
+        found = [entry for entry in self._entries_of(uid) if _is_at(entry, authority, account)]
+        return any(entry.is_open and entry.looked < self._fresh(entry) for entry in found)
+
+    def is_unseen(self, uid: str, authority: AuthorityState, account: str) -> bool:
+        """Whether an answer was lost there and no look has answered since."""
+        found = [entry for entry in self._entries_of(uid) if _is_at(entry, authority, account)]
+        return any(entry.first_sent is not None and not entry.was_looked_for for entry in found)
+
+    def suspected_since(self, uid: str, authority: AuthorityState, account: str) -> float:
+        """Loop time from which on a look may learn of it; 0 for what a former process did."""
+        found = [entry for entry in self._entries_of(uid) if entry.is_open and _is_at(entry, authority, account)]
+        return max((self._fresh(entry) for entry in found), default=0.0)
+
+    def lost(self, order: SigningOrder, authority: AuthorityState, account: str, sent: float) -> None:
+        """A POST was sent at the loop time `sent`, and its answer is given up."""
+        entry = self._entry(order, authority, account)
+        entry.sent, entry.lost = sent, self._clock()
+        if entry.first_sent is None:
+            entry.first_sent = self._now() - timedelta(seconds=max(0.0, self._clock() - sent))
+
+    def looked(self, uid: str, authority: AuthorityState, account: str, begun: float) -> None:
+        """A look that began at the loop time `begun` has answered, with all there is."""
+        if (seen := self._former.get(uid)) is not None:
+            seen[account] = None
+        for entry in self._entries_of(uid):
+            if _is_at(entry, authority, account):
+                entry.looked, entry.failures = max(entry.looked, begun), 0
+                self._drop_empty(entry)
+
+    def existed(self, order: SigningOrder, authority: AuthorityState, account: str, handles: set[str]) -> None:
+        """What a look found before the first POST for that request went out: whoever made it, it was not that POST."""
+        if handles and (entry := self._entry(order, authority, account)).first_sent is None:
+            entry.before |= handles
+
+    # What exists.
+
+    def made(self, order: SigningOrder, authority: AuthorityState, account: str, handle: str, fingerprint: str) -> None:
+        """A certificate of this request exists; without a handle nobody can do anything about it."""
+        if handle:
+            self._entry(order, authority, account).made[handle] = fingerprint
+
+    def claim(self, uid: str, fingerprint: str) -> None:
+        """This certificate is the result of that request.
+
+        It may be the result of two: one with the same key may find it while the answer to the other is under way.
+        """
+        owners, _ = self._owners.pop(fingerprint, (set(), 0.0))
+        self._owners[fingerprint] = (owners | {uid}, self._clock())
+        while len(self._owners) > self._most_fates:
+            _, (_, self._forgot) = self._owners.popitem(last=False)
+        self._claims.setdefault(uid, set()).add(fingerprint)
+        _shorten(self._claims, self._most_fates)
+
+    def adopt(self, uid: str, handle: str, fingerprint: str) -> bool:
+        """As `claim`, for a certificate that was found; False if it is another request's, or about to be revoked.
+
+        Where another request has a record that it was wrong, it was not, for this one.
+        """
+        if handle in self._orphaned or self._is_anothers(uid, fingerprint):
+            return False
+        self.claim(uid, fingerprint)
+        for entries in self._entries.values():
+            for entry in entries.values():
+                if handle in entry.made:
+                    entry.made[handle] = fingerprint
+        return True
+
+    # Who refused.
+
+    def refused(self, uid: str, authority: AuthorityState, refusal: Rejected) -> None:
+        """This authority refuses that request, and would again."""
+        self._refusals.setdefault(uid, {})[authority] = refusal
+        _shorten(self._refusals, self._most_fates)
+
+    def refusal(self, uid: str, authority: AuthorityState) -> Rejected | None:
+        """How it refused the request; None if it has not."""
+        return self._refusals.get(uid, {}).get(authority)
+
+    # What became of it.
+
+    def settle(self, uid: str, delivered: str | None) -> None:
+        """The fate of a request: the fingerprint of what it received, or None: it never receives anything."""
+        self._fates.pop(uid, None)
+        self._fates[uid] = delivered
+        _shorten(self._fates, self._most_fates)
+        self._former.pop(uid, None)
+        self._refusals.pop(uid, None)
+        for fingerprint in self._claims.pop(uid, set()) - {delivered}:
+            owners, _ = self._owners.get(fingerprint, (set(), 0.0))
+            owners.discard(uid)
+        for entry in self._entries_of(uid):
+            self._drop_delivered(entry)
+
+    def due(self) -> list[Entry]:
+        """What can be cleaned up now: settled, and its time has come. Known certificates first, then the oldest failure.
+
+        Drops what is too old.
+        """
+        now, due = self._clock(), []
+        for entry in [entry for entries in self._entries.values() for entry in entries.values()]:
+            if now - entry.noted > KEEP:
+                log.warning("a possible orphan was not cleaned up in time", request=entry.request)
+                self.drop(entry)
+            elif entry.order.uid in self._fates:
+                self._drop_delivered(entry)
+                if entry.due <= now and (entry.made or self.look_due(entry)):
+                    due.append(entry)
+        return sorted(due, key=lambda entry: (not entry.made, entry.failures, entry.due))
+
+    def look_due(self, entry: Entry) -> bool:
+        """Whether to look for it now: once soon, and once when the provider has certainly finished."""
+        if entry.order.uid not in self._fates or not entry.is_open or self._is_key_busy(entry):
+            return False
+        return not entry.was_looked_for or self._clock() >= entry.sent + GRACE
+
+    def orphaned(self, entry: Entry, handle: str, fingerprint: str, begins: datetime | None) -> bool:
+        """Whether this certificate may be revoked now; if so nobody adopts it from here on.
+
+        Args:
+            entry: for whom it was found.
+            handle: the provider's id of it.
+            fingerprint: of its leaf; "" if that is unreadable, which only a record of our own may be.
+            begins: of its life; None for a record of our own.
+        """
+        uid = entry.order.uid
+        if not handle or uid not in self._fates or (fingerprint and fingerprint == self._fates[uid]):
+            return False
+        if fingerprint and self._is_anothers(uid, fingerprint):
+            return False
+        if handle not in entry.made and not (fingerprint and begins and self._is_ours(entry, handle, begins)):
+            return False
+        self._orphaned[handle] = None
+        _shorten(self._orphaned, self._most_fates)
+        return True
+
+    def cleared(self, entry: Entry, handle: str) -> None:
+        """This certificate is revoked, or beyond our reach."""
+        entry.made.pop(handle, None)
+        self._drop_empty(entry)
+
+    def failed(self, entry: Entry) -> None:
+        """It could not be cleaned up; it is tried again, ever later."""
+        pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(entry.failures, 16))
+        entry.failures += 1
+        entry.due = self._clock() + pause
+
+    def drop(self, entry: Entry) -> None:
+        """Remember it no longer."""
+        entries = self._entries.get(entry.order.uid, {})
+        if entries.get(entry.account) is entry:
+            del entries[entry.account]
+            self._count -= 1
+            if not entries:
+                del self._entries[entry.order.uid]
+
+    def _is_ours(self, entry: Entry, handle: str, begins: datetime) -> bool:
+        """Whether a certificate that a look found can only stem from a lost call of this request."""
+        if entry.first_sent is None or handle in entry.before or self._is_key_busy(entry):
+            return False
+        if self._forgot is not None and entry.sent <= self._forgot:
+            return False
+        earliest = max(entry.first_sent - CLOCK_SKEW, self._leading_since.replace(microsecond=0))
+        last_sent = self._now() - timedelta(seconds=self._clock() - entry.sent)
+        return earliest <= begins <= last_sent + timedelta(seconds=GRACE)
+
+    def _fresh(self, entry: Entry) -> float:
+        """Loop time from which on what was learnt of it counts."""
+        return max(entry.lost, min(self._clock(), entry.sent + GRACE) - FRESH)
+
+    def _is_anothers(self, uid: str, fingerprint: str) -> bool:
+        owners, _ = self._owners.get(fingerprint, (set(), 0.0))
+        return not owners <= {uid}
+
+    def _is_key_busy(self, entry: Entry) -> bool:
+        return any(uid != entry.order.uid for uid in self._signing.get(entry.order.csr.public_key, ()))
+
+    def _drop_delivered(self, entry: Entry) -> None:
+        """Drop the records of what somebody has received, be it another request with the same key."""
+        for handle, leaf in list(entry.made.items()):
+            owners, _ = self._owners.get(leaf, (set(), 0.0))
+            if leaf and any(self._fates.get(uid) == leaf for uid in {*owners, entry.order.uid}):
+                del entry.made[handle]
+        self._drop_empty(entry)
+
+    def _drop_empty(self, entry: Entry) -> None:
+        if entry.order.uid in self._fates and not entry.is_open and not entry.made:
+            self.drop(entry)
+
+    def _entries_of(self, uid: str) -> list[Entry]:
+        return list(self._entries.get(uid, {}).values())
+
+    def _entry(self, order: SigningOrder, authority: AuthorityState, account: str) -> Entry:
+        entries = self._entries.setdefault(order.uid, {})
+        entry = entries.get(account)
+        if entry is None:
+            entry = entries[account] = Entry(order, authority, account, self._clock())
+            self._count += 1
+            while self._count > self._most:
+                oldest = next(iter(next(iter(self._entries.values())).values()))
+                log.warning("too many possible orphans to remember, one is left alone", request=oldest.request)
+                self.drop(oldest)
+        entry.order, entry.authority, entry.noted = order, authority, self._clock()
+        return entry
+
+
+def _is_at(entry: Entry, authority: AuthorityState, account: str) -> bool:
+    """The same account; or the same authority, whose credential was replaced."""
+    asked = entry.authority
+    return entry.account == account or (asked.kind, asked.issuer, asked.name) == (
+        authority.kind,
+        authority.issuer,
+        authority.name,
+    )
+
+
+def _shorten(memory: OrderedDict[str, T], most: int) -> None:
+    while len(memory) > most:
+        memory.popitem(last=False)
