@@ -50,7 +50,8 @@ class Config(Struct, frozen=True, rename="camel"):
         SecretReference,
         Meta(
             description="Secret with the CA's certificate, optionally followed by those above it, as tls.crt, "
-            "and its private key (RSA, ECDSA or Ed25519, PEM without a passphrase) as tls.key."
+            "and its private key (RSA, ECDSA or Ed25519, PEM without a passphrase) as tls.key. A ca.crt beside them "
+            "that issued the top of tls.crt becomes the ca.crt of what is signed, as cert-manager's CA issuer does it."
         ),
     ]
 
@@ -105,7 +106,7 @@ class CAAuthority:
         except SecretError as error:
             raise Unavailable(self.name, str(error)) from error
         certificate, key = self._part(data, keypair.CERTIFICATE), self._part(data, keypair.KEY)
-        pair = await self._pair(certificate, key)
+        pair = await self._pair(certificate, key, data.get(keypair.ROOTS, b""))
         if isinstance(pair, str):
             raise Unauthorized(self.name, f"{self._where}: key {pair}", code="SecretInvalid")
         digest = hashlib.sha256(certificate).hexdigest()[:12]
@@ -131,13 +132,13 @@ class CAAuthority:
             raise Unauthorized(self.name, problem, code="SecretIncomplete")
         return value
 
-    async def _pair(self, certificate: bytes, key: bytes) -> KeyPair | str:
+    async def _pair(self, *parts: bytes) -> KeyPair | str:
         """The parsed key pair, or what is wrong with it, remembered for this content of the Secret."""
-        digest = hashlib.sha256(hashlib.sha256(certificate).digest() + hashlib.sha256(key).digest()).digest()
+        digest = hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).digest()
         async with self._reading:
             if digest != self._digest:
                 # Off the loop: the primes of an RSA key are checked when it is read.
-                self._read = await asyncio.to_thread(_load, certificate, key)
+                self._read = await asyncio.to_thread(_load, *parts)
                 self._digest = digest
             return self._read
 
@@ -185,17 +186,19 @@ class CASession:
         Raises:
             Unavailable: as `sign`.
         """
-        self._end(self.context.now(), LEAST_LEFT)
+        now = self.context.now()
+        self._end(self.pair.at(now, now + LEAST_LEFT), now, LEAST_LEFT)
 
     def _sign(self, order: SigningOrder) -> Signed:
         now = self.context.now().replace(microsecond=0)
-        end = self._end(now, order.duration)
+        pair = self.pair.at(now, now + min(LEAST_LEFT, order.duration))
+        end = self._end(pair, now, order.duration)
         try:
             leaf = issue(
-                self.pair,
+                pair,
                 order.csr,
                 usages.extensions(order.usages, order.csr.key_type),
-                not_before=max(now - BACKDATE, self.pair.begins),
+                not_before=max(now - BACKDATE, pair.begins),
                 not_after=end,
             )
         except UnsupportedUsageError as error:
@@ -203,14 +206,14 @@ class CASession:
         except InvalidRequestError as error:
             raise Rejected(self.authority, str(error)) from error
         return Signed(
-            chain=to_pem((leaf, *self.pair.intermediates)),
-            ca=to_pem((self.pair.anchor,)),
+            chain=to_pem((leaf, *pair.intermediates)),
+            ca=to_pem((pair.anchor,)),
             promised=end - now,
         )
 
-    def _end(self, now: datetime, duration: timedelta) -> datetime:
+    def _end(self, pair: KeyPair, now: datetime, duration: timedelta) -> datetime:
         """When a certificate signed now must end."""
-        begins, ends = self.pair.begins, self.pair.ends
+        begins, ends = pair.begins, pair.ends
         if begins > now + CLOCK_SKEW:
             raise Unavailable(self.authority, f"{self.where}: the CA is not valid before {begins:%Y-%m-%dT%H:%M:%SZ}")
         if ends - now < min(LEAST_LEFT, duration):
@@ -222,9 +225,9 @@ class CASession:
         return min(now + duration, ends)
 
 
-def _load(certificate: bytes, key: bytes) -> KeyPair | str:
+def _load(certificate: bytes, key: bytes, roots: bytes) -> KeyPair | str:
     """The key pair, or what is wrong. The error itself is not kept: its traceback would keep the key in memory."""
     try:
-        return keypair.load(certificate, key)
+        return keypair.load(certificate, key, roots)
     except InvalidKeyPairError as error:
         return str(error)

@@ -74,9 +74,9 @@ class Parses:
         self._load = keypair.load
         monkeypatch.setattr(keypair, "load", self)
 
-    def __call__(self, certificate: bytes, private: bytes) -> keypair.KeyPair:
+    def __call__(self, certificate: bytes, private: bytes, roots: bytes) -> keypair.KeyPair:
         self.threads.append(threading.get_ident())
-        return self._load(certificate, private)
+        return self._load(certificate, private, roots)
 
 
 async def test_a_secret_is_parsed_once_for_its_content_and_off_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
