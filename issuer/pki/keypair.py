@@ -104,7 +104,12 @@ class KeyPair:
     @property
     def ends(self) -> datetime:
         """When the first certificate of the chain expires; nothing signed outlives it."""
-        return min(certificate.not_valid_after_utc for certificate in self.chain)
+        return self.first_to_end.not_valid_after_utc
+
+    @property
+    def first_to_end(self) -> x509.Certificate:
+        """The certificate of the chain that expires first; of several the lowest."""
+        return min(self.chain, key=lambda certificate: certificate.not_valid_after_utc)
 
     def at(self, begin: datetime, end: datetime) -> KeyPair:
         """The pair to use in that time: without what `ca.crt` gave, unless all of that is valid from begin to end."""
