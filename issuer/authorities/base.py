@@ -150,6 +150,7 @@ class AuthorityContext:
         transport: makes an HTTP transport that verifies TLS; each authority closes its own.
         now: the wall clock, UTC.
         allow_insecure_endpoints: `http` endpoints are allowed (tests, the sandbox).
+        followed: there is a later authority in the issuer's list.
     """
 
     namespace: str
@@ -157,3 +158,4 @@ class AuthorityContext:
     transport: Callable[[], httpx.AsyncBaseTransport]
     now: Callable[[], datetime]
     allow_insecure_endpoints: bool = False
+    followed: bool = False

@@ -5,7 +5,7 @@
     ├── RateLimited     too many calls; `retry_after` seconds, if it said so
     ├── Unauthorized    our credential is missing or refused; this authority cannot sign until somebody mends it
     ├── Rejected        this request is refused, and would be refused again
-    └── Unsupported     this authority can never sign such a request; another one of the list may
+    └── Unsupported     this authority cannot sign such a request, or not for long enough; another one of the list may
 
 Every module that talks to an authority maps what it sees to one of the five; nobody further up looks at HTTP statuses
 or at texts. A text in one of them is shown to users (conditions, events, logs), so it never holds a secret.

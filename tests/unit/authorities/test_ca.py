@@ -205,8 +205,8 @@ async def test_a_ca_crt_that_is_changed_is_read_anew() -> None:
 @pytest.mark.parametrize(
     ("start", "end", "why"),
     [
-        (NOW - 9 * DAY, NOW - DAY, "expired"),
-        (NOW - 9 * DAY, NOW + timedelta(minutes=5), "renew the CA"),
+        (NOW - 9 * DAY, NOW - DAY, "expired at 2026-11-01T12:00:00Z; renew it"),
+        (NOW - 9 * DAY, NOW + timedelta(seconds=30), "ends at 2026-11-02T12:00:30Z; renew it"),
         (NOW + DAY, NOW + 9 * DAY, "not valid before"),
     ],
 )
