@@ -11,8 +11,8 @@ Where the standard is silent or verifiers differ (Go's crypto/x509, OpenSSL), th
     IP     a network; an IPv4 address in IPv6 form is in no permitted IPv4 network, but may be in an excluded one.
     email  a mailbox, all mailboxes of a host, or with a dot in front those of all hosts below it. The emailAddress of
            the subject counts too.
-    URI    a host, or with a dot in front all hosts below it. A URI whose host is no DNS name cannot be compared, and is
-           refused where there is any such constraint.
+    URI    a host, or with a dot in front all hosts below it. A URI whose host is no DNS name, or has a user in front,
+           cannot be compared, and is refused where there is any such constraint.
     name   the subject, if it is not empty, must begin with the attributes of the subtree; letter case does not count.
 
 Kinds of names that no request can hold here (other names, registered ids) are passed over.
@@ -124,9 +124,10 @@ def _uri_within(uri: str, subtree: str) -> bool:
 
 
 def _uri_host(uri: str) -> str:
-    """The host of a URI if it is a DNS name, else nothing."""
+    """The host of a URI if it is a DNS name, else nothing; nothing with a user in front, which OpenSSL takes for it."""
     try:
-        host = urlsplit(uri).hostname or ""
+        parts = urlsplit(uri)
+        host = "" if "@" in parts.netloc else parts.hostname or ""
     except ValueError:
         return ""
     try:

@@ -95,7 +95,7 @@ def allowed(of: CA, *names: x509.GeneralName, subject: x509.Name | None = None) 
         (email, ".example.com", "ops@badexample.com", False, True),
         # URI: a host, or the hosts below a domain; the scheme, the port and the path do not count.
         (uri, "example.com", "spiffe://example.com/web", True, False),
-        (uri, "example.com", "https://user@Example.com:8443/x?y", True, False),
+        (uri, "example.com", "https://Example.com:8443/x?y", True, False),
         (uri, "example.com", "spiffe://www.example.com/web", False, True),
         (uri, ".example.com", "spiffe://www.example.com/web", True, False),
         (uri, ".example.com", "spiffe://example.com/web", False, True),
@@ -104,6 +104,7 @@ def allowed(of: CA, *names: x509.GeneralName, subject: x509.Name | None = None) 
         (uri, "example.com", "urn:uuid:f81d4fae-7dec-11d0-a765-00a0c91e6bf6", False, False),
         (uri, "example.com", "https://192.0.2.1/", False, False),
         (uri, "example.com", "https://[2001:db8::1]/", False, False),
+        (uri, "example.com", "https://user@example.com/", False, False),
         (uri, "example.com", "https://[nonsense/", False, False),
     ],
 )
