@@ -175,6 +175,7 @@ class AuthorityContext:
         now: the wall clock, UTC.
         allow_insecure_endpoints: `http` endpoints are allowed (tests, the sandbox).
         shared: what authorities of one kind share among issuers, under a key that is their module's.
+        followed: there is a later authority in the issuer's list.
     """
 
     namespace: str
@@ -183,3 +184,4 @@ class AuthorityContext:
     now: Callable[[], datetime]
     allow_insecure_endpoints: bool = False
     shared: dict[str, Any] = field(default_factory=dict)
+    followed: bool = False

@@ -1,8 +1,12 @@
 """A CA whose key pair is in a Secret; it signs in this process, so it is there when nothing else is.
 
 It is the fallback that cannot time out. What it signs is what cert-manager's own CA issuer would sign, so that one may
-take the other's place, with two differences: nothing outlives the CA or a certificate above it (the end is moved, and
-`promised` says so), and a Secret that cannot sign is found when it is read.
+take the other's place, with these differences: nothing outlives the CA or a certificate above it (the end is moved, and
+`promised` says so); a Secret that cannot sign is found when it is read; a name that the CA's name constraints forbid is
+not signed.
+
+A CA that ends signs until then, but not in silence: its state tells of it while there is time to renew it, and where
+another authority follows in the list, that one signs what this one could give less than half of the wanted time.
 
 Nothing is left at a provider after a lost answer, so there is nothing to find and nothing to revoke.
 """
@@ -22,7 +26,7 @@ from issuer.api.secret import SecretError, SecretMissingError
 from issuer.api.spec import decode_config
 from issuer.authorities.base import Signed
 from issuer.authorities.errors import Rejected, Unauthorized, Unavailable, Unsupported
-from issuer.pki import keypair, usages
+from issuer.pki import constraints, keypair, usages
 from issuer.pki.certificate import to_pem
 from issuer.pki.csr import InvalidRequestError
 from issuer.pki.issue import issue
@@ -39,8 +43,12 @@ if TYPE_CHECKING:
 
 BACKDATE: Final = CLOCK_SKEW
 """How long before now a certificate begins, so that a peer whose clock is late takes it."""
-LEAST_LEFT: Final = timedelta(hours=1)
-"""cert-manager's shortest duration; a CA that is about to expire signs nothing shorter than this unless asked to."""
+LEAST_LEFT: Final = timedelta(minutes=1)
+"""A CA with less left signs nothing: it would have ended before anybody uses it."""
+ROOT_LEFT: Final = timedelta(hours=1)
+"""cert-manager's shortest duration; a root that is in `ca.crt` only, and has less left, is passed over."""
+USUAL_DURATION: Final = timedelta(days=90)
+"""cert-manager's default, DefaultCertificateDuration in pkg/apis/certmanager/v1/const.go."""
 
 
 class Config(Struct, frozen=True, rename="camel"):
@@ -50,7 +58,8 @@ class Config(Struct, frozen=True, rename="camel"):
         SecretReference,
         Meta(
             description="Secret with the CA's certificate, optionally followed by those above it, as tls.crt, "
-            "and its private key (RSA, ECDSA or Ed25519, PEM without a passphrase) as tls.key."
+            "and its private key (RSA, ECDSA or Ed25519, PEM without a passphrase) as tls.key. A ca.crt beside them "
+            "that issued the top of tls.crt becomes the ca.crt of what is signed, as cert-manager's CA issuer does it."
         ),
     ]
 
@@ -105,7 +114,7 @@ class CAAuthority:
         except SecretError as error:
             raise Unavailable(self.name, str(error)) from error
         certificate, key = self._part(data, keypair.CERTIFICATE), self._part(data, keypair.KEY)
-        pair = await self._pair(certificate, key)
+        pair = await self._pair(certificate, key, data.get(keypair.ROOTS, b""))
         if isinstance(pair, str):
             raise Unauthorized(self.name, f"{self._where}: key {pair}", code="SecretInvalid")
         digest = hashlib.sha256(certificate).hexdigest()[:12]
@@ -131,13 +140,13 @@ class CAAuthority:
             raise Unauthorized(self.name, problem, code="SecretIncomplete")
         return value
 
-    async def _pair(self, certificate: bytes, key: bytes) -> KeyPair | str:
+    async def _pair(self, *parts: bytes) -> KeyPair | str:
         """The parsed key pair, or what is wrong with it, remembered for this content of the Secret."""
-        digest = hashlib.sha256(hashlib.sha256(certificate).digest() + hashlib.sha256(key).digest()).digest()
+        digest = hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).digest()
         async with self._reading:
             if digest != self._digest:
                 # Off the loop: the primes of an RSA key are checked when it is read.
-                self._read = await asyncio.to_thread(_load, certificate, key)
+                self._read = await asyncio.to_thread(_load, *parts)
                 self._digest = digest
             return self._read
 
@@ -164,8 +173,9 @@ class CASession:
         """Sign the order, off the event loop when the key is RSA.
 
         Raises:
-            Unavailable: the CA, or one above it, has expired, is about to, or is not valid yet.
-            Unsupported: a usage is unknown, or is for CAs only.
+            Unavailable: the CA, or one above it, has expired or is not valid yet.
+            Unsupported: a usage is unknown, or is for CAs only; the CA's name constraints forbid a name; or less than
+                half of the duration could be granted, and another authority follows.
             Rejected: the CSR holds something that cannot be put into a certificate.
         """
         if self.pair.is_slow:
@@ -188,22 +198,41 @@ class CASession:
         """Nothing to revoke at: there is no record of what was signed."""
 
     async def check(self, timeouts: CallTimeouts) -> None:  # noqa: ARG002 - nothing is waited for
-        """Whether it could sign now; the key pair itself was checked when it was read.
+        """Whether it could sign now, and for long enough; the key pair itself was checked when it was read.
 
         Raises:
-            Unavailable: as `sign`.
+            Unavailable: as `sign`, or the CA ends so soon that it should be renewed.
         """
-        self._end(self.context.now(), LEAST_LEFT)
+        now = self.context.now()
+        pair = self._pair(now)
+        self._end(pair, now, USUAL_DURATION)
+        first, left = pair.first_to_end, pair.ends - now
+        if left < _renewal_time(first.not_valid_after_utc - first.not_valid_before_utc):
+            raise Unavailable(
+                self.authority,
+                f"{self.where}: {_ending(pair)} (in {_rounded(left)}), before a usual certificate "
+                f"({USUAL_DURATION.days}d) would; renew it",
+            )
 
     def _sign(self, order: SigningOrder) -> Signed:
         now = self.context.now().replace(microsecond=0)
-        end = self._end(now, order.duration)
+        pair = self._pair(now)
+        end = self._end(pair, now, order.duration)
+        if self.context.followed and end - now < order.duration / 2:
+            raise Unsupported(
+                self.authority,
+                f"{self.where}: {_ending(pair)}, before half of the {_rounded(order.duration)} that are asked for; "
+                "renew it",
+                for_now=True,
+            )
+        if problem := constraints.violation(order.csr, pair.chain):
+            raise Unsupported(self.authority, f"{self.where}: {problem}")
         try:
             leaf = issue(
-                self.pair,
+                pair,
                 order.csr,
                 usages.extensions(order.usages, order.csr.key_type),
-                not_before=max(now - BACKDATE, self.pair.begins),
+                not_before=max(now - BACKDATE, pair.begins),
                 not_after=end,
             )
         except UnsupportedUsageError as error:
@@ -211,28 +240,50 @@ class CASession:
         except InvalidRequestError as error:
             raise Rejected(self.authority, str(error)) from error
         return Signed(
-            chain=to_pem((leaf, *self.pair.intermediates)),
-            ca=to_pem((self.pair.anchor,)),
+            chain=to_pem((leaf, *pair.intermediates)),
+            ca=to_pem((pair.anchor,)),
             promised=end - now,
         )
 
-    def _end(self, now: datetime, duration: timedelta) -> datetime:
+    def _pair(self, now: datetime) -> KeyPair:
+        return self.pair.at(now, now + ROOT_LEFT)
+
+    def _end(self, pair: KeyPair, now: datetime, duration: timedelta) -> datetime:
         """When a certificate signed now must end."""
-        begins, ends = self.pair.begins, self.pair.ends
+        begins, ends = pair.begins, pair.ends
         if begins > now + CLOCK_SKEW:
             raise Unavailable(self.authority, f"{self.where}: the CA is not valid before {begins:%Y-%m-%dT%H:%M:%SZ}")
         if ends - now < min(LEAST_LEFT, duration):
-            verb = "expired" if ends <= now else "expires"
-            raise Unavailable(
-                self.authority,
-                f"{self.where}: the CA, or one above it in tls.crt, {verb} at {ends:%Y-%m-%dT%H:%M:%SZ}; renew the CA",
-            )
+            raise Unavailable(self.authority, f"{self.where}: {_ending(pair, expired=ends <= now)}; renew it")
         return min(now + duration, ends)
 
 
-def _load(certificate: bytes, key: bytes) -> KeyPair | str:
+def _renewal_time(lifetime: timedelta) -> timedelta:
+    """How long before its end a CA should be renewed: when it could no longer sign for the usual duration.
+
+    One that lives no longer than that never could; a third of its life is when cert-manager renews it by default.
+    """
+    return USUAL_DURATION if lifetime > USUAL_DURATION else lifetime / 3
+
+
+def _ending(pair: KeyPair, *, expired: bool = False) -> str:
+    """Which certificate ends first, and when."""
+    first, verb = pair.first_to_end, "expired" if expired else "ends"
+    above = "" if first is pair.certificate else f" {first.subject.rfc4514_string()[:100]!r} above the CA's own"
+    return f"the CA certificate{above} {verb} at {first.not_valid_after_utc:%Y-%m-%dT%H:%M:%SZ}"
+
+
+def _rounded(time: timedelta) -> str:
+    """A time for a person, to the day or to the hour, so that the text does not change with every look."""
+    for unit, seconds in (("day", 86_400), ("hour", 3_600)):
+        if count := int(time.total_seconds() // seconds):
+            return f"{count} {unit}{'s' if count > 1 else ''}"
+    return "less than an hour"
+
+
+def _load(certificate: bytes, key: bytes, roots: bytes) -> KeyPair | str:
     """The key pair, or what is wrong. The error itself is not kept: its traceback would keep the key in memory."""
     try:
-        return keypair.load(certificate, key)
+        return keypair.load(certificate, key, roots)
     except InvalidKeyPairError as error:
         return str(error)

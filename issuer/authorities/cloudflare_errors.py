@@ -5,6 +5,20 @@ is gone a minute later; `1010 Failed to validate requested hostname` is a verdic
 connection that was reset inside the provider. So code, status and wording are judged together, and where they disagree
 the milder reading wins: a request that is asked again costs a call, a request that is failed early costs hours.
 
+For one problem below HTTP 500 the readings are, the first that applies:
+
+1. it speaks of a rate limit (`throttl`, `quota`, `too many`, ...), or its code does: rate limited. "Too many hostnames"
+   is about the request;
+2. its code is in the table as anything but a rejection: as the table says;
+3. HTTP 401 or 403 with a code that is not in the table: unauthorized;
+4. it is worded like a failed connection: unavailable, which alone can say that a certificate may exist;
+5. it speaks of who is asking (`authenticat`, `authoriz`, `token`): unauthorized. "Hostname not authorized for zone" is
+   about the request, and milder as a rejection than it looks: unauthorized is filed against the account, so one request
+   with a foreign hostname would keep all others of the account away from it, again with each time that it is asked;
+6. otherwise a rejection.
+
+From HTTP 500 on it is the server's own failure whatever it says: unavailable, and ambiguous.
+
 To teach this module a new code, add a line to `RULES`.
 """
 
@@ -35,7 +49,7 @@ class Rule:
     """What one code means.
 
     Attributes:
-        verdict: what it amounts to. A rejection that is worded like a network failure counts as unavailable.
+        verdict: what it amounts to, unless the wording reads milder.
         advice: what a person can do about it.
         before_signing: the provider gives up with it before it signs, so that no certificate can exist.
     """
@@ -54,17 +68,24 @@ _CREDENTIAL: Final = (
 _ENDPOINT: Final = "Check spec.authorities[].cloudflare.endpoint"
 
 RULES: Final[dict[str, Rule]] = {
-    # Cloudflare's API reference for Origin CA, and what users of other clients met (facts/origin-ca-api.md).
+    # Cloudflare's API reference for Origin CA, and what users of this and other parts of its API met.
+    "971": Rule(Verdict.RATE_LIMITED),
     "1000": Rule(Verdict.UNAUTHORIZED, _CREDENTIAL),
     "1010": Rule(Verdict.REJECTED, "Every hostname must be in a zone of the account that the API token may edit"),
     "1016": Rule(Verdict.UNAUTHORIZED, _PERMISSION),
     "1100": Rule(Verdict.UNAVAILABLE, before_signing=False),
+    "1101": Rule(Verdict.UNAVAILABLE, before_signing=False),
     "1201": Rule(Verdict.UNAVAILABLE, before_signing=False),
     "6003": Rule(Verdict.UNAUTHORIZED, _CREDENTIAL),
+    "6111": Rule(Verdict.UNAUTHORIZED, _CREDENTIAL),
     "7000": Rule(Verdict.UNAVAILABLE, _ENDPOINT),
     "7003": Rule(Verdict.UNAVAILABLE, _ENDPOINT),
+    "9103": Rule(Verdict.UNAUTHORIZED, _CREDENTIAL),
+    "9106": Rule(Verdict.UNAUTHORIZED, _CREDENTIAL),
     "9109": Rule(Verdict.UNAUTHORIZED, _CREDENTIAL),
     "10000": Rule(Verdict.UNAUTHORIZED, _PERMISSION),
+    "10001": Rule(Verdict.UNAUTHORIZED, _CREDENTIAL),
+    "10013": Rule(Verdict.UNAVAILABLE, before_signing=False),
 }
 
 _FORBIDDEN_STATUSES: Final = frozenset({401, 403})
@@ -75,6 +96,17 @@ _TEMPORARY_WORDING: Final = re.compile(
     r"|temporar|try again|unreachable|no such host|internal (?:server )?error",
     re.IGNORECASE,
 )
+# Too many connections or open files are the provider's own trouble, too many names the request's.
+_THROTTLE_WORDING: Final = re.compile(
+    r"throttl|rate[ _-]?limit|quota|slow down|too many(?! (?:connections|open files)\b)"
+    r"(?!(?: (?:requested|subject|alternative|alternate|host|dns|domain|wildcard))*"
+    r" (?:(?:host)?names?|sans?|domains?|labels?|wildcards?|entries|characters)\b)",
+    re.IGNORECASE,
+)
+_CALLER_WORDING: Final = re.compile(r"authenticat|(?<!unexpected )token", re.IGNORECASE)
+_AUTHORIZATION_WORDING: Final = re.compile(r"authori[sz]", re.IGNORECASE)
+_USER_WORDING: Final = re.compile(r"\b(?:users?|you are|caller|client)\b", re.IGNORECASE)
+_REQUEST_WORDING: Final = re.compile(r"\b(?:host ?names?|zones?|domains?|sans?|csr)\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,21 +166,31 @@ def error(authority: str, refusal: Refusal, *, signing: bool) -> AuthorityError:
 
 
 def _judge_problem(problem: Problem, status: int) -> Verdict:
+    """The verdict on one problem below HTTP 500; the order of the readings is told at the top of this module."""
     rule = RULES.get(problem.code)
+    # Names are left out of the words: `timeout.example.com` is no timeout, `token.example.com` no token.
+    words = " ".join(_DOTTED.sub(" ", problem.message).split())
+    if _THROTTLE_WORDING.search(words):
+        return Verdict.RATE_LIMITED
     if rule is not None and rule.verdict is not Verdict.REJECTED:
         return rule.verdict
     if rule is None and status in _FORBIDDEN_STATUSES:
         return Verdict.UNAUTHORIZED
-    if _sounds_temporary(problem.message) or status in _TEMPORARY_STATUSES:
+    if _TEMPORARY_WORDING.search(words) or status in _TEMPORARY_STATUSES:
         return Verdict.UNAVAILABLE
+    if _blames_the_caller(words):
+        return Verdict.UNAUTHORIZED
     if rule is None and status < 400:  # noqa: PLR2004 - success in HTTP, failure in the envelope, no known reason
         return Verdict.UNAVAILABLE
     return Verdict.REJECTED
 
 
-def _sounds_temporary(message: str) -> bool:
-    """Whether it reads like a failed connection. Hostnames are left out: `timeout.example.com` is no timeout."""
-    return bool(_TEMPORARY_WORDING.search(_DOTTED.sub(" ", message)))
+def _blames_the_caller(words: str) -> bool:
+    """Whether it is about who is asking, and not about what is asked for."""
+    if _CALLER_WORDING.search(words):
+        return True
+    about_the_request = _REQUEST_WORDING.search(words) and not _USER_WORDING.search(words)
+    return bool(_AUTHORIZATION_WORDING.search(words)) and not about_the_request
 
 
 def _gave_up_before_signing(refusal: Refusal) -> bool:

@@ -39,7 +39,10 @@ class OriginOrder:
     """An order in the provider's terms.
 
     Attributes:
-        hostnames: lower case, punycode, without repetition, in the order of the CSR.
+        hostnames: lower case, punycode, without repetition, in the order of the CSR: those of its subject alternative
+            name. The common name only where it has none: whoever verifies reads the alternative names alone (RFC 9525,
+            section 2), the provider puts a subject of its own in its place, and a label such as `shop.prod`, in no
+            zone, would have the whole request refused.
         request_type: which kind of key is in the CSR.
         validity: days.
     """
@@ -75,7 +78,7 @@ def translate(order: SigningOrder, authority: str) -> OriginOrder:
     request_type = _REQUEST_TYPES.get(csr.key_type)
     if request_type is None:
         raise Unsupported(authority, f"Cloudflare's Origin CA signs RSA and ECDSA keys, not {csr.key_type}")
-    hostnames = tuple(dict.fromkeys(_hostname(name, authority) for name in csr.hostnames))
+    hostnames = tuple(dict.fromkeys(_hostname(name, authority) for name in csr.dns_names or csr.hostnames))
     if not hostnames:
         raise Unsupported(authority, "Cloudflare's Origin CA signs hostnames, and the request has none")
     if len(hostnames) > MAX_HOSTNAMES:

@@ -5,7 +5,7 @@
     ├── RateLimited     too many calls; `retry_after` seconds, if it said so
     ├── Unauthorized    our credential is missing or refused; this authority cannot sign until somebody fixes it
     ├── Rejected        this request is refused, and would be refused again
-    ├── Unsupported     this authority can never sign such a request; another one of the list may
+    ├── Unsupported     this authority cannot sign such a request, or not for long enough; another one of the list may
     └── InProgress      no failure: it has accepted the request and is not finished; ask again later
 
 Every module that talks to an authority maps what it sees to one of them; nobody further up looks at HTTP statuses
@@ -130,9 +130,26 @@ class Rejected(AuthorityError):  # noqa: N818
 
 
 class Unsupported(AuthorityError):  # noqa: N818
-    """An authority of this kind can never sign such a request."""
+    """This authority cannot sign such a request.
+
+    Attributes:
+        for_now: that may change without the request or the issuer changing.
+    """
 
     cause = "Unsupported"
+
+    def __init__(
+        self,
+        authority: str,
+        message: str,
+        *,
+        for_now: bool = False,
+        status: int | None = None,
+        code: str | None = None,
+        trace_id: str | None = None,
+    ) -> None:
+        super().__init__(authority, message, status=status, code=code, trace_id=trace_id)
+        self.for_now = for_now
 
 
 class InProgress(AuthorityError):  # noqa: N818

@@ -121,7 +121,10 @@ class IssuerBook:
             plan = IssuerPlan(
                 key=id_.key,
                 kind=id_.kind,
-                authorities=tuple(_planned(authority, context) for authority in spec.authorities),
+                authorities=tuple(
+                    _planned(authority, replace(context, followed=position < len(spec.authorities)))
+                    for position, authority in enumerate(spec.authorities, start=1)
+                ),
                 failover_on=frozenset(spec.failover.on),
                 deadline=spec.deadline.seconds,
             )

@@ -3,7 +3,8 @@
 cryptography's own verifier (`x509.verification`) follows the web's rules: no Ed25519, names and usages of servers only,
 system stores in mind. The chains met here are those of private CAs and of a CDN's CA, and the roots are the ones a user
 named. So the way is walked here, with the rules of RFC 5280, section 6.1, that say who may be an issuer: signature,
-validity, CA:TRUE, keyCertSign, path length. Name constraints are left to the verifiers of the certificate.
+validity, CA:TRUE, keyCertSign, path length. Name constraints are left to the verifiers of the certificate;
+what is signed in process is checked before (`issuer.pki.constraints`).
 """
 
 from __future__ import annotations

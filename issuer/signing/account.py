@@ -98,6 +98,7 @@ class Account:
         refused_until: loop time before which a refused credential is not tried again.
         refusal: how it refused the credential to a signature; None while that counts as good.
         check_refusal: the same, to a check.
+        check_error: what else was wrong in the last check; None if nothing was.
         usual: seconds that a signature took lately; None if none is known.
         last_success: when it last signed, UTC.
         last_failure: when it last failed, UTC.
@@ -123,6 +124,7 @@ class Account:
         self.refused_until = 0.0
         self.refusal: Unauthorized | None = None
         self.check_refusal: Unauthorized | None = None
+        self.check_error: AuthorityError | None = None
         self.usual: float | None = None
         self.last_success: datetime | None = None
         self.last_failure: datetime | None = None
@@ -223,7 +225,13 @@ class Account:
 
     def check_accepted(self) -> None:
         """It accepted the credential for a check, which says nothing of signing."""
+        self.check_error = None
         self._accept(signed=False)
+
+    def check_failed(self, error: AuthorityError) -> None:
+        """A check found something wrong but the credential; that holds until the next one."""
+        self.error(error)
+        self.check_error = error
 
     def error(self, error: AuthorityError) -> None:
         """It did not do what it was asked, and that is not the request's fault."""

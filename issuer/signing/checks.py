@@ -28,8 +28,8 @@ PATIENCE: Final = 10.0
 """Seconds that a check waits for our own limits."""
 CHECK_EVERY: Final = 240.0
 """Seconds for which an answer is good."""
-CHECK_EVERY_WHEN_REFUSED: Final = 15.0
-"""The same, for a refusal."""
+CHECK_EVERY_WHEN_UNWELL: Final = 15.0
+"""The same, while something is wrong."""
 WATCH_EVERY: Final = 5.0
 """Seconds between two looks for a replaced credential."""
 MOST_READS: Final = 20
@@ -57,7 +57,8 @@ class Checks:
         except AuthorityError:
             return
         async with account.checking:
-            every = CHECK_EVERY_WHEN_REFUSED if account.check_refusal else CHECK_EVERY
+            is_unwell = account.check_refusal or account.check_error
+            every = CHECK_EVERY_WHEN_UNWELL if is_unwell else CHECK_EVERY
             if engine.clock() - account.checked >= every and account.breaker.closed and not account.limited_for:
                 await self._ask(authority, session, account)
 
@@ -95,6 +96,6 @@ class Checks:
         except RateLimited as error:
             account.limited(error.retry_after)
         except AuthorityError as error:
-            account.error(error)
+            account.check_failed(error)
         finally:
             slot.release()

@@ -136,7 +136,7 @@ def _not_issued(plan: IssuerPlan, allowed: Sequence[AuthorityState], failures: F
     asked = [authority for authority in allowed if authority.name in failures]
     found = tuple(failures[authority.name] for authority in asked)
     accepted = next((failure for failure in found if isinstance(failure, InProgress)), None)
-    open_ = [authority for authority in asked if not isinstance(failures[authority.name], Rejected | Unsupported)]
+    open_ = [authority for authority in asked if not _is_final(failures[authority.name])]
     has_ended = any(isinstance(failure, Rejected) and failure.cause not in plan.failover_on for failure in found)
     free_in = [authority.account.free_in if authority.account and not authority.error else 0.0 for authority in open_]
     return NotIssued(
@@ -146,3 +146,8 @@ def _not_issued(plan: IssuerPlan, allowed: Sequence[AuthorityState], failures: F
         attempted=any(not isinstance(failure, Queued | Unsupported) for failure in found),
         accepted=accepted,
     )
+
+
+def _is_final(failure: AuthorityError) -> bool:
+    """Whether asking that authority again cannot help."""
+    return isinstance(failure, Rejected) or (isinstance(failure, Unsupported) and not failure.for_now)

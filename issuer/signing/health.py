@@ -73,6 +73,8 @@ def _judge(authority: AuthorityState, account: Account | None, now: datetime) ->
         return "Degraded", limited(account.limited_when)
     if authority.error:
         return "Degraded", authority.error.message
+    if account.check_error:
+        return "Degraded", brief(account.check_error)
     failed = account.last_failure
     if failed and (account.last_success is None or account.last_success < failed) and now - failed < RECENT:
         return "Degraded", brief(account.last_error)

@@ -158,11 +158,55 @@ async def test_the_chain_holds_the_intermediate_and_the_ca_the_root() -> None:
     assert load_chain(answer.ca) == (ROOT.certificate,)
 
 
+async def test_the_root_in_ca_crt_is_the_ca_of_what_an_intermediate_signs() -> None:
+    """As with cert-manager's CA issuer (SecretTLSKeyPairAndCA), so that who trusts the root goes on trusting."""
+    below = ROOT.below("intermediate")
+    session = await authority(secret(below) | {"ca.crt": to_pem([ROOT.certificate])}).session()
+    asked = order(parsed("www.example.com"))
+    answer = await session.sign(asked, TIMEOUTS)
+    assert load_chain(answer.chain)[1:] == (below.certificate,)
+    assert load_chain(answer.ca) == (ROOT.certificate,)
+    checked = verify(answer.chain, answer.ca, asked.csr, roots=(ROOT.certificate,), at_least=asked.duration, now=NOW)
+    assert load_chain(checked.ca) == (ROOT.certificate,)
+
+
+@pytest.mark.parametrize(
+    "ca_crt",
+    [
+        b"garbage",
+        to_pem([make_ca("a stranger").certificate]),
+        to_pem([make_ca("backup root", signer=ROOT.signer, end=NOW - DAY).certificate]),
+        to_pem([make_ca("backup root", signer=ROOT.signer, end=NOW + timedelta(minutes=1)).certificate]),
+    ],
+    ids=["garbage", "a stranger", "expired", "about to expire"],
+)
+async def test_a_ca_crt_that_is_of_no_use_does_not_hinder_signing(ca_crt: bytes) -> None:
+    below = ROOT.below("intermediate")
+    session = await authority(secret(below) | {"ca.crt": ca_crt}).session()
+    await session.check(TIMEOUTS)
+    answer = await session.sign(order(parsed("www.example.com")), TIMEOUTS)
+    assert load_chain(answer.ca) == (below.certificate,)
+    assert answer.promised == 7 * DAY
+
+
+async def test_a_ca_crt_that_is_changed_is_read_anew() -> None:
+    below = ROOT.below("intermediate")
+    secrets = Secrets(secret(below))
+    backup = authority(None)
+    backup._context = AuthorityContext(namespace="web", secrets=secrets, transport=no_transport, now=lambda: NOW)
+    first = await backup.session()
+    secrets.data = secret(below) | {"ca.crt": to_pem([ROOT.certificate])}
+    second = await backup.session()
+    answer = await second.sign(order(parsed("www.example.com")), TIMEOUTS)
+    assert load_chain(answer.ca) == (ROOT.certificate,)
+    assert second.account == first.account
+
+
 @pytest.mark.parametrize(
     ("start", "end", "why"),
     [
-        (NOW - 9 * DAY, NOW - DAY, "expired"),
-        (NOW - 9 * DAY, NOW + timedelta(minutes=5), "renew the CA"),
+        (NOW - 9 * DAY, NOW - DAY, "expired at 2026-11-01T12:00:00Z; renew it"),
+        (NOW - 9 * DAY, NOW + timedelta(seconds=30), "ends at 2026-11-02T12:00:30Z; renew it"),
         (NOW + DAY, NOW + 9 * DAY, "not valid before"),
     ],
 )

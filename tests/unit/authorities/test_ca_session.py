@@ -74,9 +74,9 @@ class Parses:
         self._load = keypair.load
         monkeypatch.setattr(keypair, "load", self)
 
-    def __call__(self, certificate: bytes, private: bytes) -> keypair.KeyPair:
+    def __call__(self, certificate: bytes, private: bytes, roots: bytes) -> keypair.KeyPair:
         self.threads.append(threading.get_ident())
-        return self._load(certificate, private)
+        return self._load(certificate, private, roots)
 
 
 async def test_a_secret_is_parsed_once_for_its_content_and_off_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -182,12 +182,17 @@ async def test_a_part_of_a_second_is_no_part_of_a_promise() -> None:
     assert load_chain(signed.chain)[0].not_valid_after_utc == now.replace(microsecond=0) + 7 * DAY
 
 
-async def test_a_ca_with_less_than_an_hour_left_signs_only_what_fits_in_it() -> None:
+async def test_a_ca_without_a_follower_signs_until_it_ends() -> None:
     session = await build(Secrets(secret(make_ca("late root", end=NOW + HOUR / 2)))).session()
-    with pytest.raises(Unavailable, match="expires at 2026-11-02T12:30:00Z; renew the CA"):
+    assert (await session.sign(ORDER, TIMEOUTS)).promised == HOUR / 2
+    assert (await session.sign(replace(ORDER, duration=HOUR / 4), TIMEOUTS)).promised == HOUR / 4
+
+
+async def test_what_would_end_before_it_is_used_is_signed_only_where_it_is_asked_for() -> None:
+    session = await build(Secrets(secret(make_ca("last root", end=NOW + timedelta(seconds=30))))).session()
+    with pytest.raises(Unavailable, match="the CA certificate ends at 2026-11-02T12:00:30Z; renew it"):
         await session.sign(ORDER, TIMEOUTS)
-    signed = await session.sign(replace(ORDER, duration=HOUR / 4), TIMEOUTS)
-    assert signed.promised == HOUR / 4
+    assert (await session.sign(replace(ORDER, duration=timedelta(seconds=20)), TIMEOUTS)).promised.seconds == 20
 
 
 async def test_usages_that_cannot_be_signed_are_unsupported_when_signing_too() -> None:

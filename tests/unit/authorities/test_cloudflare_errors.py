@@ -20,16 +20,23 @@ def error_of(status: int, *problems: tuple[str, str], signing: bool = True) -> A
 
 
 CODES: dict[str, tuple[int, type[AuthorityError]]] = {
+    "971": (400, RateLimited),
     "1000": (401, Unauthorized),
     "1010": (400, Rejected),
     "1016": (400, Unauthorized),
     "1100": (400, Unavailable),
+    "1101": (400, Unavailable),
     "1201": (400, Unavailable),
     "6003": (400, Unauthorized),
+    "6111": (400, Unauthorized),
     "7000": (400, Unavailable),
     "7003": (404, Unavailable),
+    "9103": (400, Unauthorized),
+    "9106": (400, Unauthorized),
     "9109": (403, Unauthorized),
     "10000": (400, Unauthorized),
+    "10001": (400, Unauthorized),
+    "10013": (400, Unavailable),
 }
 
 
@@ -112,6 +119,107 @@ def test_a_hostname_does_not_make_a_rejection_temporary(hostname: str) -> None:
     assert type(error_of(400, ("1010", f"Failed to validate requested hostname {hostname}: no such zone"))) is Rejected
 
 
+BELOW_500 = (200, 400, 401, 403, 404, 408, 409, 422, 425, 429)
+"""Statuses at which the wording can decide."""
+
+
+@pytest.mark.parametrize("status", BELOW_500)
+@pytest.mark.parametrize("code", ["", "1010", "1101", "4711", "10000"])
+@pytest.mark.parametrize(
+    "message",
+    [
+        "Please wait and consider throttling your request speed",
+        "You have been rate limited",
+        "rate-limit reached",
+        "RateLimit exceeded, try again later",
+        "Too many requests for the zone of www.example.com",
+        "Too many authentication failures",
+        "More than the quota of certificates for this zone",
+        "Slow down",
+    ],
+)
+def test_words_of_a_rate_limit_are_one_whatever_status_and_code(status: int, code: str, message: str) -> None:
+    error = error_of(status, (code, message))
+    assert isinstance(error, RateLimited)
+    assert error.retry_after == 7.0
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 422, 200])
+@pytest.mark.parametrize("code", ["", "4711"])
+@pytest.mark.parametrize(
+    "message",
+    [
+        "Unable to authenticate request",
+        "Authentication failed",
+        "User is not authorised to sign for this zone",
+        "Not authorized",
+        "You are not authorized to issue certificates in this zone",
+        "unauthorized to access requested resource",
+        "Authorization header is missing",
+        "Invalid API Token",
+        "The token may not edit the zone of www.example.com",
+    ],
+)
+def test_words_about_who_is_asking_are_about_the_credential(status: int, code: str, message: str) -> None:
+    assert type(error_of(status, (code, message))) is Unauthorized
+
+
+@pytest.mark.parametrize("message", ["Failed to validate requested hostname: authentication error", "token expired"])
+def test_a_rejection_that_wraps_words_about_the_credential_is_unauthorized(message: str) -> None:
+    error = error_of(400, ("1010", message))
+    assert type(error) is Unauthorized
+    assert "Every hostname" not in error.message
+
+
+ABOUT_THE_REQUEST = [
+    "hostname www.example.com not authorized for zone",
+    "Not authorized for the zone: www.example.com",
+    "This zone does not authorize the hostname",
+    "CAA records do not authorize this CA for the domain",
+    "Too many hostnames in the request: 201",
+    "too many subject alternative names",
+    "Too many SANs",
+    "Invalid CSR: unexpected token at byte 7",
+    "Certificate authority does not sign token.example.com",
+    "Failed to validate requested hostname quota.example.com: no such zone",
+    "This zone is either not part of your account, or you do not have access to it",
+]
+
+
+@pytest.mark.parametrize("message", ABOUT_THE_REQUEST)
+@pytest.mark.parametrize("code", ["", "1010", "4711"])
+def test_words_about_the_request_are_no_verdict_on_the_account(code: str, message: str) -> None:
+    """Unauthorized or rate limited, one such request would keep every other one away from the account."""
+    assert type(error_of(400, (code, message))) is Rejected
+
+
+@pytest.mark.parametrize("message", ABOUT_THE_REQUEST)
+def test_a_forbidden_status_makes_an_unknown_code_unauthorized_whatever_the_words(message: str) -> None:
+    assert type(error_of(403, ("4711", message))) is Unauthorized
+    assert type(error_of(403, ("1010", message))) is Rejected
+
+
+def test_the_providers_own_lack_of_connections_is_no_rate_limit() -> None:
+    error = error_of(400, ("1100", "Failed to write certificate to Database: too many connections"))
+    assert isinstance(error, Unavailable)
+    assert error.ambiguous
+
+
+def test_a_failed_connection_while_authenticating_is_no_verdict_on_the_credential() -> None:
+    """Only unavailable can be ambiguous, so that a certificate is looked for before the next call."""
+    error = error_of(400, ("4711", "authentication backend: connection reset by peer"))
+    assert isinstance(error, Unavailable)
+    assert error.ambiguous
+
+
+@pytest.mark.parametrize("code", ["971", "10001", "4711"])
+@pytest.mark.parametrize("message", ["Unable to authenticate request", "throttled", "token"])
+def test_from_500_on_words_and_codes_do_not_hide_that_a_certificate_may_exist(code: str, message: str) -> None:
+    error = error_of(503, (code, message))
+    assert isinstance(error, Unavailable)
+    assert error.ambiguous
+
+
 def test_of_several_problems_the_mildest_counts() -> None:
     rejected, temporary, credential = ("1010", "no"), ("1100", "database"), ("10000", "who")
     assert type(error_of(400, rejected, rejected)) is Rejected
@@ -138,7 +246,9 @@ def test_only_a_call_that_signs_can_be_ambiguous() -> None:
         (400, "1010", "hostname: connection reset", False),
         (404, "7003", "no route", False),
         (400, "1100", "Failed to write certificate to Database", True),
+        (400, "1101", "Failed to read certificate from Database", True),
         (400, "1201", "CA signing failure", True),
+        (400, "10013", "An unknown error has occurred", True),
         (200, "4711", "who knows", True),
         (500, "1010", "hostname", True),
     ],

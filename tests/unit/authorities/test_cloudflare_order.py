@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, load_der_publ
 from issuer.authorities import cloudflare_order
 from issuer.authorities.cloudflare_order import VALIDITIES, match, promised, translate, zone_candidates
 from issuer.authorities.errors import Unsupported
+from issuer.pki.verify import verify
 from issuer.sandbox.pki import SmallCA, name
 from tests.unit.authorities.cloudflare_case import NOW, csr, ecdsa_key, order, rsa_key
 
@@ -88,9 +89,22 @@ def test_a_name_that_is_no_idn_is_unsupported() -> None:
     assert "internationalised" in refused(order(request=_with_names("-ü-.example")))
 
 
-def test_the_common_name_is_asked_for_if_it_is_a_hostname() -> None:
-    request = csr("a.example.com", common_name="b.example.com")
-    assert set(translate(order(request=request), "edge").hostnames) == {"a.example.com", "b.example.com"}
+@pytest.mark.parametrize("common_name", ["shop.prod", "b.example.com", "a.example.com", "shop", "Shop v1.2"])
+def test_the_common_name_is_not_asked_for_beside_alternative_names(common_name: str) -> None:
+    request = csr("a.example.com", "*.example.com", common_name=common_name)
+    assert translate(order(request=request), "edge").hostnames == ("a.example.com", "*.example.com")
+
+
+def test_the_common_name_is_asked_for_where_there_are_no_alternative_names() -> None:
+    assert translate(order(request=csr(common_name="B.example.com")), "edge").hostnames == ("b.example.com",)
+
+
+def test_what_is_found_and_verified_without_the_common_name_answers_the_order() -> None:
+    wanted = order(request=csr("a.example.com", common_name="shop.prod"))
+    answer = record(wanted, "a.example.com")
+    assert matches(answer, wanted)
+    checked = verify(answer["certificate"].encode(), b"", wanted.csr, roots=(), at_least=wanted.duration, now=NOW)
+    assert checked.certificate.decode() == answer["certificate"]
 
 
 @pytest.mark.parametrize(

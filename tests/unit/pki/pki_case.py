@@ -211,3 +211,24 @@ def resigned(info: bytes) -> bytes:
 
 def as_pem(der: bytes, label: bytes = b"CERTIFICATE REQUEST") -> bytes:
     return b"-----BEGIN " + label + b"-----\n" + base64.encodebytes(der) + b"-----END " + label + b"-----\n"
+
+
+RSA_ENCRYPTION = bytes.fromhex("300d06092a864886f70d0101010500")
+RSASSA_PSS = bytes.fromhex("300d06092a864886f70d01010a3000")
+"""The algorithm of an RSA key that is for PSS only, with its default parameters (RFC 4055, section 3.1)."""
+
+
+def pss_key_pem(private: Any) -> bytes:
+    """An RSA key as a key for PSS only, as `openssl genpkey -algorithm rsa-pss` writes it."""
+    der = private.private_bytes(Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    assert der.count(RSA_ENCRYPTION) == 1
+    return as_pem(der.replace(RSA_ENCRYPTION, RSASSA_PSS), b"PRIVATE KEY")
+
+
+def pss_certificate(ca: CA, signer: Any) -> bytes:
+    """The certificate of a CA as one for a PSS key, signed anew by a P-256 key."""
+    info = ca.certificate.tbs_certificate_bytes.replace(RSA_ENCRYPTION, RSASSA_PSS)
+    assert info != ca.certificate.tbs_certificate_bytes
+    ecdsa_with_sha256 = tlv(0x30, bytes.fromhex("06082a8648ce3d040302"))
+    signature = signer.sign(info, ec.ECDSA(hashes.SHA256()))
+    return as_pem(tlv(0x30, info + ecdsa_with_sha256 + tlv(0x03, b"\x00" + signature)), b"CERTIFICATE")

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
+from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from issuer.pki import pem
 from issuer.pki.certificate import to_pem
 from issuer.pki.keypair import InvalidKeyPairError, KeyPair, load
-from tests.unit.pki.pki_case import CA, DAY, NOW, as_pem, key, key_pem, key_usage, make_ca
+from tests.unit.pki.pki_case import (
+    CA,
+    DAY,
+    NOW,
+    as_pem,
+    key,
+    key_pem,
+    key_usage,
+    make_ca,
+    pss_certificate,
+    pss_key_pem,
+)
 
 ROOT = make_ca("root")
 SUB = ROOT.below("sub")
@@ -151,3 +163,139 @@ def test_a_namesake_with_another_key_is_not_taken_for_the_one_above() -> None:
     namesake = make_ca("root", signer=key("p256", "namesake"))
     assert "do not form one chain" in problem(crt(SUB, namesake), key_pem(SUB.signer))
     assert load(crt(SUB, ROOT), key_pem(SUB.signer)).anchor == ROOT.certificate
+
+
+HOUR = timedelta(hours=1)
+
+
+def test_the_root_in_ca_crt_goes_on_top_of_the_chain() -> None:
+    """A Secret as cert-manager writes it for an intermediate CA."""
+    pair = load(crt(SUB), key_pem(SUB.signer), crt(ROOT))
+    assert pair.chain == (SUB.certificate, ROOT.certificate)
+    assert pair.anchor == ROOT.certificate
+    assert pair.intermediates == (SUB.certificate,)
+
+
+def test_a_ca_crt_that_holds_the_way_up_is_followed_to_the_root_whatever_its_order() -> None:
+    pair = load(crt(ISSUING), key_pem(ISSUING.signer), crt(make_ca("stranger"), ROOT, SUB))
+    assert pair.chain == (ISSUING.certificate, SUB.certificate, ROOT.certificate)
+    assert pair.intermediates == (ISSUING.certificate, SUB.certificate)
+
+
+def test_a_ca_crt_without_the_root_is_the_anchor_and_stays_in_the_chain() -> None:
+    pair = load(crt(ISSUING), key_pem(ISSUING.signer), crt(SUB))
+    assert pair.anchor == SUB.certificate
+    assert pair.intermediates == (ISSUING.certificate, SUB.certificate)
+
+
+def test_of_several_certificates_of_the_root_the_self_signed_one_that_lives_longest_is_taken() -> None:
+    crossed = make_ca("root", issued_by=make_ca("elder root"), signer=ROOT.signer, end=NOW + 9000 * DAY)
+    older = make_ca("root", end=NOW + 30 * DAY, signer=ROOT.signer)
+    pair = load(crt(SUB), key_pem(SUB.signer), crt(older, crossed, ROOT))
+    assert pair.chain == (SUB.certificate, ROOT.certificate)
+
+
+NAMESAKE = make_ca("root", signer=key("p256", "namesake"))
+NO_CA = make_ca("root", signer=ROOT.signer, is_ca=False)
+MUTE = make_ca("root", signer=ROOT.signer, extensions=[(key_usage(cert_sign=False), True)])
+
+
+@pytest.mark.parametrize(
+    "roots",
+    [
+        b"",
+        b" \n",
+        b"garbage",
+        b"\x00\xff",
+        crt(ROOT)[:-30],
+        as_pem(b"\x30\x00", b"CERTIFICATE"),
+        key_pem(ROOT.signer),
+        crt(make_ca("stranger")),
+        crt(SUB),
+        crt(NAMESAKE),
+        crt(NO_CA),
+        crt(MUTE),
+        b"x" * 2_000_000,
+    ],
+    ids=[
+        "empty",
+        "blank",
+        "text",
+        "bytes",
+        "cut",
+        "no certificate",
+        "a key",
+        "a stranger",
+        "itself",
+        "a namesake with another key",
+        "no CA",
+        "may not sign certificates",
+        "huge",
+    ],
+)
+def test_a_ca_crt_that_does_not_fit_is_passed_over(roots: bytes) -> None:
+    pair = load(crt(SUB), key_pem(SUB.signer), roots)
+    assert pair.chain == (SUB.certificate,)
+    assert pair.hints == 0
+
+
+def test_a_ca_crt_that_allows_no_ca_below_it_does_not_fit_on_a_longer_chain() -> None:
+    root = make_ca("narrow root", path_length=0)
+    below = root.below("below")
+    issuing = below.below("issuing")
+    assert load(crt(below), key_pem(below.signer), crt(root)).anchor == below.certificate
+    assert load(crt(issuing, below), key_pem(issuing.signer), crt(root)).anchor == below.certificate
+
+
+def test_a_ca_crt_on_a_chain_that_has_its_root_changes_nothing() -> None:
+    again = make_ca("root", signer=ROOT.signer, end=NOW + 9000 * DAY)
+    for tls_crt, signer in ((crt(ROOT), ROOT.signer), (crt(SUB, ROOT), SUB.signer)):
+        assert load(tls_crt, key_pem(signer), crt(again)).anchor == ROOT.certificate
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "used"),
+    [
+        (NOW - DAY, NOW + DAY, True),
+        (NOW - 9 * DAY, NOW - DAY, False),
+        (NOW - 9 * DAY, NOW + HOUR / 2, False),
+        (NOW + DAY, NOW + 9 * DAY, False),
+    ],
+)
+def test_a_root_from_ca_crt_counts_only_while_it_is_valid(start: datetime, end: datetime, used: bool) -> None:
+    root = make_ca("passing root", start=start, end=end)
+    below = root.below("below")
+    pair = load(crt(below), key_pem(below.signer), crt(root)).at(NOW, NOW + HOUR)
+    assert (pair.anchor == root.certificate) is used
+    assert (pair.ends == end) is used
+
+
+def test_a_root_from_tls_crt_counts_even_when_it_has_expired() -> None:
+    root = make_ca("expired root", end=NOW - DAY)
+    below = root.below("below")
+    pair = load(crt(below, root), key_pem(below.signer), crt(root))
+    assert pair.at(NOW, NOW + HOUR) == pair
+    assert pair.ends == NOW - DAY
+
+
+PSS_OID = x509.ObjectIdentifier("1.2.840.113549.1.1.10")
+PSS = make_ca("pss", kind="rsa2048", signer=key("rsa2048", "pss"))
+
+
+def test_a_private_key_for_rsa_pss_is_refused() -> None:
+    assert problem(crt(PSS), pss_key_pem(PSS.signer)).startswith("tls.key: is for RSA-PSS only")
+
+
+def test_a_certificate_for_an_rsa_pss_key_is_refused() -> None:
+    certificate = pss_certificate(make_ca("pss", issued_by=ROOT, signer=PSS.signer), ROOT.signer)
+    for private in (pss_key_pem(PSS.signer), key_pem(PSS.signer), key_pem(PSS.signer, "traditional")):
+        said = problem(certificate, private)
+        assert said.startswith("tls.crt: the key of its first certificate is for RSA-PSS only")
+        assert "use one for plain RSA" in said
+
+
+def test_an_oid_of_rsa_pss_elsewhere_does_no_harm() -> None:
+    ca = make_ca(
+        "pss", kind="rsa2048", extensions=[(x509.CertificatePolicies([x509.PolicyInformation(PSS_OID, None)]), False)]
+    )
+    assert load(crt(ca), key_pem(ca.signer)).chain == (ca.certificate,)
