@@ -17,6 +17,7 @@ import msgspec
 from aiohttp import web
 from yarl import URL
 
+from issuer.sandbox import serving
 from issuer.sandbox.cluster.errors import StatusError, expired
 from issuer.sandbox.cluster.faults import Faults, inflict
 from issuer.sandbox.cluster.server import WRITES, Write
@@ -112,7 +113,7 @@ class Proxy:
         self._frozen.set()
         self._cut_watches()
         if self._runner is not None:
-            await self._runner.cleanup()
+            await serving.end(self._runner)
             self._runner = None
         for task in tuple(self._passing):
             task.cancel()

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 from aiohttp import web
 
+from issuer.sandbox import serving
 from issuer.sandbox.cdn import admin
 from issuer.sandbox.cdn.answers import Answer, answer, html, refusal
 from issuer.sandbox.cdn.faults import Fault, FaultKind, Faults
@@ -102,7 +103,7 @@ class MockCDN:
         """Stop listening; whatever hangs is cut off."""
         self._stopped.set()
         if self._runner is not None:
-            await self._runner.cleanup()
+            await serving.end(self._runner)
             self._runner = None
 
     async def __aenter__(self) -> Self:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 from aiohttp import web
 
+from issuer.sandbox import serving
 from issuer.sandbox.cluster import (
     access,
     discovery,
@@ -89,7 +90,7 @@ class Server:
         self._hanging.set()
         self.cut_watches()
         if self._runner is not None:
-            await self._runner.cleanup()
+            await serving.end(self._runner)
             self._runner = None
 
     def cut_watches(self) -> None:
