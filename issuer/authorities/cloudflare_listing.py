@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from issuer.authorities.cloudflare_api import Reply
 
 PAGE_SIZES: Final = (50, 10, 2)
-"""Records in a page: the most that the provider allows, or fewer where their names make the page too long to be read."""
+"""Records in a page: the most that the provider allows; fewer where such a page is too long to be read."""
 MAX_RECORDS: Final = 2000
 """Records that one look reads, so up to 40 pages, a thirtieth of the calls that a user has in five minutes."""
 KEEP: Final = 300.0

@@ -42,7 +42,7 @@ class WrongCertificateError(ValueError):
 
 
 class UntrustedError(WrongCertificateError):
-    """It is what was asked for, but does not chain up to the configured roots: they, or the authority, are wrong ones."""
+    """It is what was asked for, but does not chain up to the configured roots: they or the authority are wrong."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,25 +1,11 @@
-"""What is known of one account: a provider's endpoint together with one credential. And the way in to it: `permit`.
+"""What is known of one account: a provider's endpoint together with one credential.
 
 An outage, a rate limit and a refused credential belong to the account, not to the issuer that happened to meet them,
 so every issuer that uses an account shares this. Where they configure it differently the strictest wins: the lowest
 limits, the fewest failures, the longest open times. Somebody who lowers a limit to protect the account must be able to
 rely on it, whoever else uses it.
 
-A call goes out with a permit. To get one, it waits for the end of a rate limit if that is soon, asks the breaker, and
-queues for a token and a place in flight; after each wait all of it is looked at again, because the account may have
-changed meanwhile. What is blocked turns it away at once, so that the next authority gets its chance. What comes out of
-the call is noted in one place, `Permit.failed`:
-
-    what came                   breaker          credential               limit
-    signed                      closes           accepted                 over
-    Unavailable                 counts           -                        -
-      cut off too soon          -                -                        -
-      wrong certificate         counts once a request; not at all where only an issuer's own roots are missed
-    RateLimited                 -                -                        until Retry-After, or growing pauses
-    Unauthorized                -                refused, cools down      -
-    Rejected                    it is alive      accepted                 -
-    Unsupported, InProgress     -                -                        -
-    cancelled                   -                -                        -
+A call goes out with a permit (`issuer.signing.permit`).
 
 A credential that was refused is not tried again before its cool-down is over, and then by one call. What a signature
 found only a signature takes back: a token that lives without the right to sign passes every cheap check. What a check
@@ -29,38 +15,22 @@ found is taken back by a check or by a signature.
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from issuer.authorities.base import CallTimeouts
-from issuer.authorities.errors import AuthorityError, RateLimited, Rejected, Unauthorized, Unavailable
 from issuer.signing.breaker import Breaker, BreakerSettings, BreakerState
-from issuer.signing.failures import (
-    BreakerOpen,
-    CredentialRefused,
-    CutOff,
-    LimitInForce,
-    NotAsked,
-    NoTime,
-    PlacesTaken,
-    QueueTooLong,
-    Untrusted,
-    WrongCertificate,
-)
-from issuer.signing.limits import Limits, LimitSettings, SentAwayError
+from issuer.signing.failures import BreakerOpen, CredentialRefused, LimitInForce
+from issuer.signing.limits import Limits, LimitSettings
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import AsyncIterator, Callable, Collection
+    from collections.abc import Callable, Collection
     from datetime import datetime
 
-    from issuer.api.issuer import AuthorityCommon, Timeouts
-    from issuer.signing.breaker import Admission
-    from issuer.signing.budget import Budget
-    from issuer.signing.limits import Slot
+    from issuer.api.issuer import AuthorityCommon
+    from issuer.authorities.errors import AuthorityError, Unauthorized
     from issuer.signing.observer import Observer
 
 COOL_DOWN: Final = 30.0
@@ -71,9 +41,6 @@ PAUSE: Final = 1.0
 """Seconds without calls after a rate limit that names no time; doubled with each consecutive one..."""
 MAX_PAUSE: Final = 60.0
 """...up to this."""
-PROBE_PATIENCE: Final = 1.0
-"""Seconds that a probe waits for a free place. Calls that hang since before the breaker opened may hold them all, and
-the request is better off at the next authority than behind them."""
 FADING: Final = 0.8
 """Share of what calls used to take that stays when one takes less."""
 _TICK: Final = 0.001
@@ -103,7 +70,9 @@ class Account:
         last_success: when it last signed, UTC.
         last_failure: when it last failed, UTC.
         last_error: how.
+        trial: the call that tries a refused credential again; None while there is none.
         checked: loop time of the last check.
+        checking: held by whoever checks.
         used: loop time of the last use.
     """
 
@@ -132,12 +101,12 @@ class Account:
         self.checked = float("-inf")
         self.checking = asyncio.Lock()
         self.used = clock()
-        self._clock = clock
+        self.clock = clock
         self._now = now
         self._observer = observer
         self._consecutive_limits = 0
         self._cool_down = 0.0
-        self._trial: Permit | None = None
+        self.trial: object | None = None
         self._wrong: dict[str, None] = {}
         self._blocking = asyncio.Event()
 
@@ -158,41 +127,6 @@ class Account:
         if strictest != self.limits.settings:
             self.limits.settings = strictest
 
-    @asynccontextmanager
-    async def permit(
-        self, authority: str, uid: str, timeouts: Timeouts, budget: Budget, *, patient: bool = True
-    ) -> AsyncIterator[Permit]:
-        """The permission for one signature: wait for it, and note what comes out of it.
-
-        Args:
-            authority: the name under which it is asked.
-            uid: of the request.
-            timeouts: of the authority.
-            budget: of the turn; started when the first call is let through.
-            patient: a rate limit that ends soon is waited out.
-
-        Raises:
-            AuthorityError: of `failures.NotAsked`: there is none in this turn. Or what the block raised.
-        """
-        while True:
-            await self._unblocked(authority, budget, patient=patient)
-            admission = self.breaker.admit()
-            if admission and (slot := await self._slot(authority, admission, budget)):
-                break
-        permit = Permit(self, authority, uid, admission, slot, budget, timeouts)
-        if self.is_refused and self._trial is None:
-            self._trial = permit
-        try:
-            permit.begin()
-            yield permit
-        except AuthorityError as error:
-            permit.failed(error)
-            raise
-        finally:
-            if self._trial is permit:
-                self._trial = None
-            permit.release()
-
     def blocked(self, authority: str, *, patience: float = 0.0) -> AuthorityError | None:
         """Why no call may go out now, in the name of an authority; None if one may.
 
@@ -203,14 +137,14 @@ class Account:
         if not self.breaker.permits:
             probing = self.breaker.state is BreakerState.HALF_OPEN
             until = None if probing else self._when(self.breaker.open_until)
-            return BreakerOpen(authority, failures=self.breaker.failures, until=until, last=self._last_failure)
-        return self._unwilling(authority, patience=patience)
+            return BreakerOpen(authority, failures=self.breaker.failures, until=until, last=self.recent_error)
+        return self.unwilling(authority, patience=patience)
 
     def limited(self, retry_after: float | None) -> None:
         """It wants fewer calls, for `retry_after` seconds if it said so."""
         self._consecutive_limits += 1
         guess = min(MAX_PAUSE, PAUSE * 2.0 ** min(self._consecutive_limits - 1, 16))
-        self.limited_until = max(self.limited_until, self._clock() + (guess if retry_after is None else retry_after))
+        self.limited_until = max(self.limited_until, self.clock() + (guess if retry_after is None else retry_after))
         self.limits.send_away()
 
     def refused(self, refusal: Unauthorized) -> None:
@@ -233,6 +167,10 @@ class Account:
         self.error(error)
         self.check_error = error
 
+    def accepted(self) -> None:
+        """It accepted the credential for a signature, or refused the request for its own sake."""
+        self._accept(signed=True)
+
     def error(self, error: AuthorityError) -> None:
         """It did not do what it was asked, and that is not the request's fault."""
         self.last_failure, self.last_error = self._now(), error
@@ -240,7 +178,7 @@ class Account:
     @property
     def limited_for(self) -> float:
         """Seconds until it wants calls again; 0 if it does now."""
-        left = self.limited_until - self._clock()
+        left = self.limited_until - self.clock()
         return left if left >= _TICK else 0.0
 
     @property
@@ -266,10 +204,10 @@ class Account:
     @property
     def free_in(self) -> float:
         """Seconds until it may be asked again, as far as is known now; 0 if it may be."""
-        now = self._clock()
+        now = self.clock()
         blocks = [self.limited_for]
         if self.is_refused:
-            blocks.append(_PROBE_GUESS if self._trial else self.refused_until - now)
+            blocks.append(_PROBE_GUESS if self.trial else self.refused_until - now)
         if self.breaker.state is BreakerState.HALF_OPEN:
             blocks.append(_PROBE_GUESS)
         elif not self.breaker.closed:
@@ -289,43 +227,12 @@ class Account:
         except TimeoutError:
             return
 
-    async def _unblocked(self, authority: str, budget: Budget, *, patient: bool) -> None:
-        """Wait for the end of a rate limit if that is soon; nobody waits with a probe."""
-        while True:
-            waits = patient and self.breaker.closed
-            if blocked := self.blocked(authority, patience=budget.patience if waits else 0.0):
-                raise blocked
-            if not self.limited_for:
-                return
-            begun = self._clock()
-            await self.pause(self.limited_for)
-            budget.stand_still(self._clock() - begun, limited=True)
-
-    async def _slot(self, authority: str, admission: Admission, budget: Budget) -> Slot | None:
-        """A token and a place in flight; None if we were sent away, so look at the account again."""
-        begun, until = self._clock(), budget.queue_until
-        slot = None
-        try:
-            slot = await self.limits.acquire(min(until, begun + PROBE_PATIENCE) if admission.probe else until)
-        except SentAwayError:
-            return None
-        except TimeoutError:
-            if admission.probe:
-                raise PlacesTaken(authority) from None
-            raise QueueTooLong(authority, waiting=self.limits.waiting, settings=self.limits.settings) from None
-        finally:
-            budget.stand_still(self._clock() - begun)
-            if slot is None:
-                admission.release()
-        budget.start()
-        return slot
-
-    def _unwilling(self, authority: str, *, patience: float = 0.0, own: Permit | None = None) -> AuthorityError | None:
+    def unwilling(self, authority: str, *, patience: float = 0.0, own: object | None = None) -> AuthorityError | None:
         """As `blocked`, but without the breaker: for a call that has its permit already."""
         refusal = self.refusal or self.check_refusal
-        if refusal and self._trial not in (None, own):
+        if refusal and self.trial not in (None, own):
             return CredentialRefused(authority, refusal, until=None)
-        if refusal and self._clock() < self.refused_until:
+        if refusal and self.clock() < self.refused_until:
             return CredentialRefused(authority, refusal, until=self._when(self.refused_until))
         left = self.limited_for
         if left > max(0.0, patience):
@@ -333,15 +240,15 @@ class Account:
         return None
 
     @property
-    def _last_failure(self) -> AuthorityError | None:
+    def recent_error(self) -> AuthorityError | None:
         """How it failed the last time, if it has not signed since."""
         return self.last_error if self.breaker.failures else None
 
     def _refused(self, refusal: Unauthorized) -> None:
         self.error(refusal)
-        if self._clock() >= self.refused_until:
+        if self.clock() >= self.refused_until:
             self._cool_down = min(MAX_COOL_DOWN, self._cool_down * 2 or COOL_DOWN)
-            self.refused_until = self._clock() + self._cool_down
+            self.refused_until = self.clock() + self._cool_down
         self.limits.send_away()
         self._observer.refused(self.name)
 
@@ -356,14 +263,15 @@ class Account:
             log.info("credential accepted again", authority=self.authority)
             self._observer.recovered(self.name)
 
-    def _signed(self, seconds: float) -> None:
+    def signed(self, seconds: float) -> None:
+        """It signed, in so many seconds."""
         self.usual = seconds if self.usual is None else max(seconds, FADING * self.usual + (1 - FADING) * seconds)
         self.last_success = self._now()
         self._consecutive_limits = 0
         self._wrong.clear()
         self._accept(signed=True)
 
-    def _is_first_wrong(self, uid: str) -> bool:
+    def is_first_wrong(self, uid: str) -> bool:
         """Whether this request has not had a wrong certificate before; three of one request prove no more than one."""
         is_first = uid not in self._wrong
         self._wrong[uid] = None
@@ -373,7 +281,7 @@ class Account:
 
     def _when(self, loop_time: float) -> datetime:
         """A loop time as wall time."""
-        return self._now() + timedelta(seconds=loop_time - self._clock())
+        return self._now() + timedelta(seconds=loop_time - self.clock())
 
     def _breaker_changed(self, state: BreakerState) -> None:
         self._observer.breaker(self.name, self.authority, state)
@@ -383,110 +291,3 @@ class Account:
         else:
             self._blocking.set()
             self.limits.send_away()
-
-
-class Permit:
-    """The permission for one signature, and for the look that comes before it.
-
-    Attributes:
-        probe: whether it is the breaker's one probe.
-    """
-
-    def __init__(
-        self,
-        account: Account,
-        authority: str,
-        uid: str,
-        admission: Admission,
-        slot: Slot,
-        budget: Budget,
-        timeouts: Timeouts,
-    ) -> None:
-        self.probe = admission.probe
-        self._account = account
-        self._authority = authority
-        self._uid = uid
-        self._admission = admission
-        self._slot = slot
-        self._budget = budget
-        self._timeouts = timeouts
-
-    def begin(self) -> None:
-        """As `check`, before anything went out with it.
-
-        Raises:
-            AuthorityError: of `failures.NotAsked`.
-        """
-        try:
-            self.check()
-        except AuthorityError:
-            self._slot.release(unused=True)
-            raise
-
-    def check(self) -> None:
-        """Whether the call may still go out; things may have changed during a wait.
-
-        Raises:
-            AuthorityError: of `failures.NotAsked`: it may not.
-        """
-        account = self._account
-        if not self._admission.valid:
-            last = account._last_failure  # noqa: SLF001 - the two are one thing
-            blocked = account.blocked(self._authority)
-            raise blocked or BreakerOpen(self._authority, failures=account.breaker.failures, until=None, last=last)
-        if blocked := account._unwilling(self._authority, own=self):  # noqa: SLF001
-            raise blocked
-        if self._budget.left < self._budget.least(account.usual):
-            raise NoTime(self._authority, last=account._last_failure)  # noqa: SLF001
-
-    def timeouts(self, end: float) -> CallTimeouts:
-        """The timeouts of a call that has to end at the loop time `end`."""
-        return call_timeouts(self._timeouts, self._slot, end - self._account._clock(), end)  # noqa: SLF001
-
-    def answered(self) -> None:
-        """The answer is there; the next call may go out before it is checked."""
-        self._slot.release()
-
-    def signed(self, seconds: float) -> None:
-        """It signed, in so many seconds."""
-        self._admission.succeeded()
-        self._account._signed(seconds)  # noqa: SLF001
-
-    def failed(self, error: AuthorityError) -> None:
-        """Note what a failure says of the account; only the first one counts, and none that it is not to blame for."""
-        account, admission = self._account, self._admission
-        if admission.told or isinstance(error, NotAsked | Untrusted):
-            return
-        if isinstance(error, Unavailable):
-            account.error(error)
-            counts = True
-            if isinstance(error, CutOff):
-                counts = self._budget.is_fair(error.after)
-            elif isinstance(error, WrongCertificate):
-                counts = account._is_first_wrong(self._uid)  # noqa: SLF001
-            (admission.failed if counts else admission.release)()
-        elif isinstance(error, RateLimited):
-            account.error(error)
-            account.limited(error.retry_after)
-            admission.release()
-        elif isinstance(error, Unauthorized):
-            account.refused(error)
-            admission.release()
-        elif isinstance(error, Rejected):
-            account._accept(signed=True)  # noqa: SLF001
-            admission.answered()
-
-    def release(self) -> None:
-        """Give everything back."""
-        self._admission.release()
-        self._slot.release()
-
-
-def call_timeouts(timeouts: Timeouts, slot: Slot, seconds: float, end: float) -> CallTimeouts:
-    """The timeouts of a call that has so many seconds, to the loop time `end`."""
-    left = max(0.0, seconds)
-    return CallTimeouts(
-        connect=min(timeouts.connect.seconds, left),
-        read=min(timeouts.read.seconds, left),
-        token=lambda: slot.token(end),
-    )

@@ -25,11 +25,11 @@ from tenacity.wait import wait_base
 
 from issuer.authorities.errors import AuthorityError, InProgress, RateLimited, Unauthorized, Unavailable
 from issuer.pki.verify import UntrustedError, WrongCertificateError
-from issuer.signing.account import call_timeouts
 from issuer.signing.budget import LEAST
 from issuer.signing.calls import observed, open_session, read_roots
 from issuer.signing.failures import NotAsked, TooSlow, Untrusted, WrongCertificate
 from issuer.signing.limits import Priority, SentAwayError
+from issuer.signing.permit import call_timeouts, permit
 
 if TYPE_CHECKING:
     import random
@@ -41,11 +41,12 @@ if TYPE_CHECKING:
     from issuer.api.issuer import Retry
     from issuer.authorities.base import CallTimeouts, Session, Signed, SigningOrder
     from issuer.pki.verify import Verified
-    from issuer.signing.account import Account, Permit
+    from issuer.signing.account import Account
     from issuer.signing.budget import Budget
     from issuer.signing.calls import Verify
     from issuer.signing.ledger import Ledger
     from issuer.signing.observer import Observer
+    from issuer.signing.permit import Permit
     from issuer.signing.registry import AccountRegistry, AuthorityState
 
 RESOLVE: Final = 30.0
@@ -187,14 +188,15 @@ class Turn:
         self._has_new_credential = False
         refused = self._account
         try:
-            async with refused.permit(
+            async with permit(
+                refused,
                 self._authority.name,
                 self._order.uid,
                 self._planned.common.timeouts,
                 self._budget,
                 patient=self._is_patient,
-            ) as permit:
-                yield permit
+            ) as given:
+                yield given
         except NotAsked as error:
             raise self._last or error from None
         except AuthorityError as error:
@@ -284,12 +286,14 @@ class Turn:
 
         found: Verified | None = None
         try:
-            async with observed(engine.observer, self._authority, "find", end):
-                async with aclosing(self._session.find(order, timeouts, since=since)) as certificates:
-                    async for signed in certificates:
-                        if found := self._adoptable(signed):
-                            break
-                        others.add(signed.handle)
+            async with (
+                observed(engine.observer, self._authority, "find", end),
+                aclosing(self._session.find(order, timeouts, since=since)) as certificates,
+            ):
+                async for signed in certificates:
+                    if found := self._adoptable(signed):
+                        break
+                    others.add(signed.handle)
         except AuthorityError as error:
             if isinstance(error, RateLimited):
                 account.limited(error.retry_after)

@@ -12,10 +12,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from issuer.authorities.errors import AuthorityError, RateLimited, Unauthorized
-from issuer.signing.account import call_timeouts
 from issuer.signing.attempt import RESOLVE
 from issuer.signing.calls import observed, open_session, read_roots
 from issuer.signing.limits import Priority, SentAwayError
+from issuer.signing.permit import call_timeouts
 
 if TYPE_CHECKING:
     from issuer.authorities.base import Session

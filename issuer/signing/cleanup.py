@@ -16,11 +16,11 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
 from issuer.authorities.errors import AuthorityError, RateLimited, Rejected, Unauthorized, Unavailable, Unsupported
-from issuer.signing.account import call_timeouts
 from issuer.signing.calls import observed, open_session
 from issuer.signing.failures import CutOff, NotAsked
 from issuer.signing.ledger import GRACE
 from issuer.signing.limits import Priority, SentAwayError
+from issuer.signing.permit import call_timeouts
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

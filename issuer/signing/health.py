@@ -69,13 +69,18 @@ def _judge(authority: AuthorityState, account: Account | None, now: datetime) ->
         return "Open", tripped(account.breaker.failures, account.last_error)
     if authority.untrusted:
         return "Misconfigured", authority.untrusted.message
+    trouble = _trouble(authority, account, now)
+    return ("Degraded", trouble) if trouble else ("Available", "")
+
+
+def _trouble(authority: AuthorityState, account: Account, now: datetime) -> str:
+    """What keeps it from its best although it can sign; empty if nothing does."""
     if account.limited_for:
-        return "Degraded", limited(account.limited_when)
+        return limited(account.limited_when)
     if authority.error:
-        return "Degraded", authority.error.message
+        return authority.error.message
     if account.check_error:
-        return "Degraded", brief(account.check_error)
+        return brief(account.check_error)
     failed = account.last_failure
-    if failed and (account.last_success is None or account.last_success < failed) and now - failed < RECENT:
-        return "Degraded", brief(account.last_error)
-    return "Available", ""
+    is_recent = failed and (account.last_success is None or account.last_success < failed) and now - failed < RECENT
+    return brief(account.last_error) if is_recent else ""

@@ -3,7 +3,7 @@
 A provider without idempotency keys turns a lost answer into a certificate that nobody has. So of each request it is
 kept, by UID and account:
 
-    suspected   a certificate may exist: an answer was lost, or a former process may have been signing when we took over.
+    suspected   a certificate may exist: an answer was lost, or a former process may have been signing as we took over.
                 Before the next POST for that request there comes a look; one that has answered ends it, and nothing
                 else does: no failure, no turn in which nobody looked, no new credential. A provider may finish minutes
                 after we gave up, so as long as it may, each POST has a look of its own right before it.
@@ -275,7 +275,7 @@ class Ledger:
             self._drop_delivered(entry)
 
     def due(self) -> list[Entry]:
-        """What can be cleaned up now: settled, and its time has come. Known certificates first, then the oldest failure.
+        """What can be cleaned up now: settled, and its time has come. Known certificates first, what failed last.
 
         Drops what is too old.
         """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -24,6 +25,7 @@ from issuer.pki import csr as csrs
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from issuer.authorities.base import Session, Signed
     from issuer.authorities.cloudflare_session import OriginSession
     from issuer.pki.csr import SigningRequest
 
@@ -135,3 +137,11 @@ def refusal(status: int, *errors: Any, headers: Mapping[str, str] | None = None)
     return httpx.Response(
         status, json={"success": False, "errors": listed, "messages": [], "result": None}, headers=headers
     )
+
+
+async def find_all(
+    session: Session, order: SigningOrder, timeouts: CallTimeouts, *, since: float | None = None
+) -> tuple[Signed, ...]:
+    """All that a look finds that takes nothing from an earlier one, unless it is told since when it may."""
+    begun = asyncio.get_running_loop().time() if since is None else since
+    return tuple([signed async for signed in session.find(order, timeouts, since=begun)])

@@ -20,6 +20,7 @@ from issuer.authorities.errors import Rejected, Unauthorized, Unavailable, Unsup
 from issuer.pki import issue, keypair
 from issuer.pki.certificate import load_chain, to_pem
 from issuer.pki.csr import InvalidRequestError
+from tests.unit.authorities.cloudflare_case import find_all
 from tests.unit.pki.pki_case import CA, DAY, NOW, key, key_pem, make_ca, parsed
 
 if TYPE_CHECKING:
@@ -153,7 +154,7 @@ async def test_nothing_is_remembered_so_nothing_is_found_and_nothing_revoked() -
     assert signed.handle == ""
     assert not authority.remembers
     assert not authority.is_remote
-    assert await session.find(ORDER, TIMEOUTS) == ()
+    assert await find_all(session, ORDER, TIMEOUTS) == ()
     await session.revoke("anything", TIMEOUTS)
     await session.check(TIMEOUTS)
     await authority.aclose()

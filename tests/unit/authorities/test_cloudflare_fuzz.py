@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from issuer.authorities.base import Signed
 from issuer.authorities.errors import AuthorityError
-from tests.unit.authorities.cloudflare_case import TIMEOUTS, TOKEN, authority, order
+from tests.unit.authorities.cloudflare_case import TIMEOUTS, TOKEN, authority, find_all, order
 
 ORDER = order("www.example.com")
 
@@ -59,7 +59,7 @@ async def outcomes(status: int, head: dict[bytes, bytes], body: bytes) -> list[A
     results: list[Any] = []
     for call in (
         session.sign(ORDER, TIMEOUTS),
-        session.find(ORDER, TIMEOUTS),
+        find_all(session, ORDER, TIMEOUTS),
         session.revoke("abc", TIMEOUTS),
         session.check(TIMEOUTS),
     ):

@@ -18,7 +18,7 @@ from issuer.authorities.base import CallTimeouts
 from issuer.authorities.errors import AuthorityError, NotSentError, RateLimited, Rejected, Unauthorized, Unavailable
 from issuer.authorities.transport import SharedTransport
 from issuer.sandbox.cdn import FaultKind, MockCDN, OriginCA, RateLimit
-from tests.unit.authorities.cloudflare_case import Secrets, authority, csr, order
+from tests.unit.authorities.cloudflare_case import Secrets, authority, csr, find_all, order
 from tests.unit.handshake import listening
 
 if TYPE_CHECKING:
@@ -90,11 +90,11 @@ async def test_all_is_well() -> None:
         wanted = fresh_order("www.example.com", "*.example.com")
         signed = await session.sign(wanted, PATIENT)
         assert cdn.certificates[signed.handle].certificate.encode() == signed.chain
-        assert await session.find(wanted, PATIENT) == (signed,)
+        assert await find_all(session, wanted, PATIENT) == (signed,)
         await session.revoke(signed.handle, PATIENT)
         await session.revoke(signed.handle, PATIENT)
         assert cdn.live(wanted.csr.public_key) == ()
-        assert await session.find(wanted, PATIENT) == ()
+        assert await find_all(session, wanted, PATIENT) == ()
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ async def test_an_answer_that_is_lost_is_ambiguous_and_what_it_left_is_found(
         assert error.ambiguous
         assert cdn.faults.hits == {kind: 1}
         cdn.faults.clear()
-        found = await session.find(wanted, PATIENT)
+        found = await find_all(session, wanted, PATIENT)
         assert [signed.handle for signed in found] == [record.id for record in cdn.live(wanted.csr.public_key)]
         assert len(found) == leaves_a_certificate
 
@@ -139,7 +139,7 @@ async def test_a_signature_that_came_too_late_is_found() -> None:
         assert isinstance(error, Unavailable)
         assert error.ambiguous
         await cdn.until(lambda: bool(cdn.certificates))
-        assert len(await session.find(wanted, PATIENT)) == 1
+        assert len(await find_all(session, wanted, PATIENT)) == 1
 
 
 @pytest.mark.parametrize(
@@ -176,7 +176,7 @@ async def test_a_wrong_certificate_is_an_answer_that_is_for_others_to_verify(kin
         signed = await session.sign(wanted, PATIENT)
         assert signed.handle in cdn.certificates
         # A look finds only what would be of use.
-        found = await session.find(wanted, PATIENT)
+        found = await find_all(session, wanted, PATIENT)
         assert len(found) == (kind is FaultKind.TRUNCATED)
 
 
@@ -226,7 +226,7 @@ async def test_a_token_that_may_not_read_zones_still_finds_its_certificates() ->
         cdn.tokens["sandbox-token"].reads_zones = False
         wanted = fresh_order()
         signed = await session.sign(wanted, PATIENT)
-        assert await session.find(wanted, PATIENT) == (signed,)
+        assert await find_all(session, wanted, PATIENT) == (signed,)
 
 
 async def test_the_rate_limit_of_the_user_is_told_with_the_wait() -> None:
@@ -246,7 +246,7 @@ async def test_a_certificate_is_found_among_many_of_the_zone() -> None:
         signed = [await session.sign(wanted, PATIENT) for wanted in orders]
         for _ in range(120):
             await session.sign(fresh_order("other.example.com"), PATIENT)
-        found = await session.find(orders[0], PATIENT)
+        found = await find_all(session, orders[0], PATIENT)
         # The builder's key is the same for all, so all three answer each order.
         assert {answer.handle for answer in found} == {answer.handle for answer in signed}
         assert cdn.calls["GET /certificates"] == 3

@@ -19,6 +19,7 @@ from tests.unit.authorities.cloudflare_case import (
     TOKEN,
     ZONE,
     csr,
+    find_all,
     order,
     refusal,
     router,
@@ -106,14 +107,14 @@ def others(count: int) -> list[dict[str, Any]]:
     return [{"id": f"o{i}", "certificate": "x", "hostnames": ["other.example.com"]} for i in range(count)]
 
 
-async def test_find_returns_the_answers_to_the_order_newest_first() -> None:
+async def test_find_returns_the_answers_to_the_order() -> None:
     wanted = order()
     records = [record(wanted, "old"), *others(3), record(wanted, "new", age=timedelta(0))]
     routes = router()
     route = routes.get("/certificates").mock(side_effect=pages(records))
-    found = await (await session(routes, zoneID=ZONE)).find(wanted, TIMEOUTS)
-    assert [signed.handle for signed in found] == ["new", "old"]
-    assert found[0].chain == records[-1]["certificate"].encode()
+    found = await find_all(await session(routes, zoneID=ZONE), wanted, TIMEOUTS)
+    assert [signed.handle for signed in found] == ["old", "new"]
+    assert found[1].chain == records[-1]["certificate"].encode()
     assert found[0].promised == wanted.duration
     assert route.calls.last.request.url.params["zone_id"] == ZONE
 
@@ -126,7 +127,7 @@ async def test_find_turns_the_pages(position: int, say_total: bool) -> None:
     records[position] = record(wanted, "mine")
     routes = router()
     route = routes.get("/certificates").mock(side_effect=pages(records, say_total=say_total))
-    found = await (await session(routes, zoneID=ZONE)).find(wanted, TIMEOUTS)
+    found = await find_all(await session(routes, zoneID=ZONE), wanted, TIMEOUTS)
     assert [signed.handle for signed in found] == ["mine"]
     assert route.call_count == 3
 
@@ -138,18 +139,26 @@ async def test_find_reads_a_bounded_number_of_pages_from_both_ends(position: int
     records[position] = record(wanted, "mine")
     routes = router()
     route = routes.get("/certificates").mock(side_effect=pages(records))
-    found = await (await session(routes, zoneID=ZONE)).find(wanted, TIMEOUTS)
+    found = await find_all(await session(routes, zoneID=ZONE), wanted, TIMEOUTS)
     assert [signed.handle for signed in found] == ["mine"]
     assert route.call_count == 40
 
 
 @pytest.mark.parametrize(
-    "info", [{"total_pages": 10**15}, {"total_count": 10**15}, {"total_pages": -5}, {"total_pages": "x"}]
+    "info",
+    [
+        {"total_pages": 10**15},
+        {"total_count": 10**15},
+        {"total_pages": -5},
+        {"total_pages": "x"},
+        {"total_pages": True},
+        {"total_count": -3},
+    ],
 )
 async def test_find_is_not_led_astray_by_a_nonsensical_number_of_pages(info: dict[str, Any]) -> None:
     routes = router()
     route = routes.get("/certificates").mock(return_value=success(others(50), **info))
-    assert await (await session(routes, zoneID=ZONE)).find(order(), TIMEOUTS) == ()
+    assert await find_all(await session(routes, zoneID=ZONE), order(), TIMEOUTS) == ()
     assert route.call_count <= 40
 
 
@@ -164,10 +173,10 @@ async def test_the_zone_is_found_by_the_hostname_and_remembered() -> None:
     zones.get("/zones").mock(side_effect=answer)
     listed = zones.get("/certificates").mock(return_value=success([]))
     origin = await session(zones)
-    await origin.find(order("*.a.example.com"), TIMEOUTS)
+    await find_all(origin, order("*.a.example.com"), TIMEOUTS)
     assert asked == ["a.example.com", "example.com"]
     assert listed.calls.last.request.url.params["zone_id"] == ZONE
-    await origin.find(order("example.com"), TIMEOUTS)
+    await find_all(origin, order("example.com"), TIMEOUTS)
     assert asked == ["a.example.com", "example.com"]
 
 
@@ -187,7 +196,7 @@ async def test_without_a_zone_all_certificates_are_looked_at(answer: httpx.Respo
     routes = router()
     routes.get("/zones").mock(return_value=answer)
     listed = routes.get("/certificates").mock(side_effect=pages([record(wanted, "mine")]))
-    found = await (await session(routes)).find(wanted, TIMEOUTS)
+    found = await find_all(await session(routes), wanted, TIMEOUTS)
     assert [signed.handle for signed in found] == ["mine"]
     assert "zone_id" not in listed.calls.last.request.url.params
 
@@ -196,7 +205,7 @@ async def test_a_look_that_fails_says_so_and_is_not_ambiguous() -> None:
     routes = router()
     routes.get("/certificates").mock(side_effect=httpx.ReadTimeout(""))
     with pytest.raises(Unavailable) as caught:
-        await (await session(routes, zoneID=ZONE)).find(order(), TIMEOUTS)
+        await find_all(await session(routes, zoneID=ZONE), order(), TIMEOUTS)
     assert not caught.value.ambiguous
 
 

@@ -27,7 +27,6 @@ from tests.unit.signing.signing_case import (
 
 if TYPE_CHECKING:
     from issuer.signing.engine import FailoverEngine
-    from issuer.signing.failures import BreakerOpen
 from issuer.signing.plan import IssuerPlan
 
 pytestmark = pytest.mark.looptime

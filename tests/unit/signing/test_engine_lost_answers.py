@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -20,6 +21,9 @@ from tests.unit.signing.signing_case import (
     plan_of,
     planned,
 )
+
+if TYPE_CHECKING:
+    from issuer.signing.engine import FailoverEngine
 
 pytestmark = pytest.mark.looptime
 PATIENT = common(failures=100)
