@@ -112,7 +112,7 @@ async def ask(
                 async with turn.permit() as permit:
                     if turn.is_suspected and (found := await turn.look(permit)):
                         return found
-                    permit.check()
+                    await permit.renew()
                     engine.guard()
                     return await turn.post(permit)
     except AuthorityError as error:

@@ -194,6 +194,16 @@ class Slot:
             return
         await self._limits._wait(until, self._priority, needs_place=False)  # noqa: SLF001 - the two are one thing
 
+    async def prepay(self, until: float) -> None:
+        """Take the token of the next call now, as one that signs, if it is not there already.
+
+        Raises:
+            TimeoutError: it is not there by the loop time `until`.
+        """
+        if not self._prepaid and self._limits is not None:
+            await self._limits._wait(until, Priority.SIGN, needs_place=False)  # noqa: SLF001 - the two are one thing
+            self._prepaid = True
+
     def release(self, *, unused: bool = False) -> None:
         """Give the place back, and the token too if no call was made with it."""
         if self._limits is not None:

@@ -161,6 +161,20 @@ class Permit:
             self._slot.release(unused=True)
             raise
 
+    async def renew(self) -> None:
+        """Make ready for the POST, after a look has used up what was there for it.
+
+        Raises:
+            AuthorityError: as `check`.
+        """
+        begun = self._account.clock()
+        try:
+            await self._slot.prepay(self._budget.end)
+        except TimeoutError:
+            raise NoTime(self._authority, last=self._account.recent_error) from None
+        self._budget.stand_still(self._account.clock() - begun)
+        self.check()
+
     def check(self) -> None:
         """Whether the call may still go out; things may have changed during a wait.
 
