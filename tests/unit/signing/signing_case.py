@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 
     from issuer.signing.breaker import BreakerState
+    from issuer.signing.calls import Verify
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 ALL_CAUSES = frozenset({"Unavailable", "RateLimited", "Unauthorized"})
@@ -103,6 +104,10 @@ class Provider:
     check_step: Step = field(default_factory=lambda: Step(after=0.05))
     calls: list[Call] = field(default_factory=list)
     certificates: list[Certificate] = field(default_factory=list)
+    wire: list[float] = field(default_factory=list)
+    calls_of_a_look: int = 1
+    stalls_after: int | None = None
+    unsupported: Unsupported | None = None
     begins: Callable[[Call], None] = field(default=lambda _: None)
     ends: Callable[[Call], None] = field(default=lambda _: None)
 
@@ -131,6 +136,7 @@ class Provider:
 
     async def call(self, kind: str, account: str, uid: str, timeouts: CallTimeouts, work: Any) -> Any:
         call = Call(kind, uid, clock(), account, timeouts)
+        self.wire.append(clock())
         self.calls.append(call)
         self.begins(call)
         call.fault = "cancelled"
@@ -196,6 +202,8 @@ class FakeSession:
 
     async def sign(self, order: SigningOrder, timeouts: CallTimeouts) -> Signed:
         provider = self.provider
+        if provider.unsupported:
+            raise provider.unsupported
         step = provider.steps.popleft() if provider.steps else provider.default
 
         async def work(call: Call) -> Signed:
@@ -225,9 +233,14 @@ class FakeSession:
             return tuple(signed(certificate) for certificate in reversed(same))
 
         await timeouts.token()
+        for _ in range(provider.calls_of_a_look - 1):
+            provider.wire.append(clock())
+            await timeouts.token()
         answer: tuple[Signed, ...] = await provider.call("find", self.account, order.uid, timeouts, work)
-        for one in answer:
+        for number, one in enumerate(answer, 1):
             yield one
+            if number == provider.stalls_after:
+                await asyncio.Event().wait()
 
     async def revoke(self, handle: str, timeouts: CallTimeouts) -> None:
         async def work(call: Call) -> None:
@@ -400,13 +413,17 @@ def fake_identify(chain: bytes) -> tuple[str, datetime] | None:
 
 
 def engine(
-    observer: NullObserver | None = None, *, guard: Callable[[], None] = lambda: None, seed: int = 1
+    observer: NullObserver | None = None,
+    *,
+    guard: Callable[[], None] = lambda: None,
+    seed: int = 1,
+    verify: Verify | None = None,
 ) -> FailoverEngine:
     return FailoverEngine(
         now=now,
         random=random.Random(seed),
         guard=guard,
         observer=observer or NullObserver(),
-        verify=fake_verify,
+        verify=verify or fake_verify,
         identify=fake_identify,
     )
