@@ -171,7 +171,6 @@ class Program:
             random=chance,
             awake=self.request_controller.triggers.wake,
         )
-        self.requests.add_handler(self.request_controller.triggers.observe)
         for informer in self.issuers.values():
             informer.add_handler(self.issuer_controller.observe)
         metrics.watch(self._snapshot)
@@ -238,7 +237,7 @@ class Program:
             await self.requests.refresh()
         self._leading = True
         self.issuer_controller.start()
-        self.request_controller.triggers.start()
+        await self.request_controller.triggers.start()
         chores = (
             asyncio.create_task(self._chore(self.engine.sweep, SWEEP_EVERY)),
             asyncio.create_task(self._chore(self.request_controller.triggers.resync, RESYNC_EVERY)),
