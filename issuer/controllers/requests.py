@@ -75,6 +75,7 @@ class RequestController:
         healed: see `RequestTriggers`.
 
     Attributes:
+        memory: what is known of each request that is not over.
         triggers: the reasons to look at a request, to be told of them.
     """
 
@@ -111,12 +112,12 @@ class RequestController:
         self._per_issuer = per_issuer
         self._queue = queue
         self._agenda = Agenda(queue)
-        self._memory = RequestMemory(_loop_time)
+        self.memory = RequestMemory(_loop_time)
         self._approvals = ApprovalWatch(narrator.unapproved)
         self.triggers = RequestTriggers(
             requests=requests,
             book=book,
-            memory=self._memory,
+            memory=self.memory,
             agenda=self._agenda,
             approvals=self._approvals,
             now=now,
@@ -150,11 +151,11 @@ class RequestController:
 
     def measures(self) -> Iterable[Measure]:
         """Who waits, and for how long, and what may be left behind at a provider."""
-        return measures(self.unfinished(), self._memory.unapproved, self._engine.orphans, self._now())
+        return measures(self.unfinished(), self.memory.unapproved, self._engine.orphans, self._now())
 
     def unfinished(self) -> list[CertificateRequest]:
         """Approved requests of ours that are there and have not ended yet."""
-        waiting = [state.request for state in self._memory.all() if state.request.is_approved]
+        waiting = [state.request for state in self.memory.all() if state.request.is_approved]
         return [request for request in waiting if self._current(identify(request)) is not None]
 
     async def reconcile(self, id_: RequestId) -> Result:
@@ -163,9 +164,9 @@ class RequestController:
         Raises:
             KubeError: this replica leads no more, or the API server did not say whether a request has ended.
         """
-        if (until := self._memory.ended_until(id_.uid)) is not None:
+        if (until := self.memory.ended_until(id_.uid)) is not None:
             return await self._contradicted(id_, until)
-        state, request = self._memory.get(id_.uid), self._current(id_)
+        state, request = self.memory.get(id_.uid), self._current(id_)
         try:
             if state is not None and state.verdict is not None:
                 if state.is_writing:
@@ -188,8 +189,8 @@ class RequestController:
 
     async def flush(self) -> bool:
         """Write what is decided and not yet written, for a clean stop; whether anything is left to be written."""
-        await asyncio.gather(*(self._flush(state) for state in self._memory.all()))
-        return any(state.verdict is not None for state in self._memory.all())
+        await asyncio.gather(*(self._flush(state) for state in self.memory.all()))
+        return any(state.verdict is not None for state in self.memory.all())
 
     def _recovered(self, news: AccountRecovered) -> None:
         for kind, key in self._engine.users(news.account):
@@ -208,7 +209,7 @@ class RequestController:
         if isinstance(decision, AwaitApproval):
             delay = self._approvals.look(request, now)
             return OVER if delay is None else Result(look_again_at=_loop_time() + delay, lane=lane_of(request))
-        if isinstance(decision, Leave) or (state := self._memory.note(request, now)) is None:
+        if isinstance(decision, Leave) or (state := self.memory.note(request, now)) is None:
             return await self._conclude(identify(request), state)
         self._approvals.forget(request.metadata.uid)
         if isinstance(decision, Turn) and entry is not None and entry.plan is not None:
@@ -263,7 +264,7 @@ class RequestController:
         """A defect of ours: try again as if the authorities were down, and end the request at its deadline."""
         self._narrator.crashed(request, error)
         now = self._now()
-        state = self._memory.note(request, now)
+        state = self.memory.note(request, now)
         if state is None:
             return OVER
         state.turns += 1
@@ -352,7 +353,7 @@ class RequestController:
     async def _conclude(self, id_: RequestId, state: RequestState | None) -> Result:
         """A request has ended without us. Find out with which certificate, so that no other one stays alive."""
         if state is None:
-            self._memory.close(id_.uid, lasting=False)
+            self.memory.close(id_.uid, lasting=False)
             return OVER
         try:
             delivered = await self._writer.delivered(id_.key, id_.uid)
@@ -367,16 +368,16 @@ class RequestController:
         """It has ended, and the cache may not know it yet. If that lasts, the API server itself says what is true."""
         request = self._current(id_)
         if request is None or request.is_finished:
-            self._memory.close(id_.uid, lasting=False)
+            self.memory.close(id_.uid, lasting=False)
             return OVER
         if _loop_time() < until:
             return Result(look_again_at=until, lane=lane_of(request))
         latest = await self._writer.read(id_.key, id_.uid)
         is_over = latest is None or latest.is_finished
-        self._memory.close(id_.uid, lasting=is_over)
+        self.memory.close(id_.uid, lasting=is_over)
         if latest is None or is_over:
             return Result(look_again_at=_loop_time() + ENDED, lane=lane_of(request))
-        state = self._memory.note(latest, self._now())
+        state = self.memory.note(latest, self._now())
         if state is not None:
             state.suspect = True
         return Result(look_again_at=_loop_time(), lane=lane_of(latest, state))
@@ -385,7 +386,7 @@ class RequestController:
         """Drop what is remembered of a request that has ended, with the fingerprint of the certificate it got."""
         known = self._current(id_)
         is_shown_open = known is not None and not known.is_finished
-        self._memory.close(id_.uid, lasting=is_shown_open)
+        self.memory.close(id_.uid, lasting=is_shown_open)
         self._approvals.forget(id_.uid)
         self._engine.settle(id_.uid, delivered)
         self._agenda.forget(id_)
