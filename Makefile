@@ -37,7 +37,7 @@ format: $(BIN)/.dev ## Let ruff format and mend what it can
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(BIN)/.dev ## Measure throughput, latency and memory on the sandbox
+bench: $(BIN)/.dev ## Measure throughput, latency, memory and the event loop on the sandbox
 	$(BIN)/python -m bench $(ARGS)
 
 crds: $(BIN)/.dev ## Write crds/ anew from the code

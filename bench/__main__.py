@@ -1,4 +1,7 @@
-"""`python -m bench`: throughput, latency, memory and start, in one run, as one table."""
+"""`python -m bench`: throughput, latency, memory, start, and how long the event loop is held, as one table.
+
+`--only` does one part: `throughput`, `rest` or `loop`.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,9 @@ import uvloop
 from rich.console import Console
 from rich.table import Table
 
+from bench.loop import held
 from bench.rig import Rig, Run
+from issuer.observe import logs
 
 if TYPE_CHECKING:
     from issuer.sandbox.objects import Manifest
@@ -92,21 +97,29 @@ def report(table: Table, title: str, run: Run, remark: str = "") -> None:
     CONSOLE.print(f"{title}: {run.rate:.0f}/s", highlight=False)
 
 
-async def main(count: int, finished: int, pending: int) -> None:
-    """All of it."""
+async def main(given: argparse.Namespace) -> None:
+    """All of it, or one part."""
     table = Table(title="cdn-issuer on the sandbox", title_justify="left")
     for column in ("what", "rate", "p50", "p99", "remark"):
         table.add_column(column, justify="left" if column in ("what", "remark") else "right")
-    await throughput(count, table)
-    await at_rest(finished, pending, table)
+    if given.only in (None, "throughput"):
+        await throughput(given.requests, table)
+    if given.only in (None, "rest"):
+        await at_rest(given.finished, given.pending, table)
+    if given.only in (None, "loop"):
+        await held(given.cluster, given.unfinished, given.issuers, table)
     CONSOLE.print(table)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("--only", choices=("throughput", "rest", "loop"))
     parser.add_argument("--requests", type=int, default=2000)
     parser.add_argument("--finished", type=int, default=10_000)
     parser.add_argument("--pending", type=int, default=1_000)
-    given = parser.parse_args()
+    parser.add_argument("--cluster", type=int, default=50_000, help="requests, for the event loop")
+    parser.add_argument("--unfinished", type=int, default=10_000, help="of these")
+    parser.add_argument("--issuers", type=int, default=500, help="that change on one page")
+    logs.configure("json", "critical")
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(main(given.requests, given.finished, given.pending))
+        runner.run(main(parser.parse_args()))

@@ -26,7 +26,7 @@ UNKNOWN: Status = "Unknown"
 READY = "Ready"
 
 
-class Condition(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+class Condition(msgspec.Struct, frozen=True, gc=False, rename="camel", omit_defaults=True):
     """One condition of an object.
 
     The limits, which are those of meta/v1 Condition, go into the CRDs and are not enforced when one is read: other

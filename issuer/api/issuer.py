@@ -12,6 +12,7 @@ what its schema does not know, so it is no typo), and so is a status that cannot
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Annotated, Final, Literal, get_args
 
 import msgspec
@@ -49,16 +50,17 @@ def bounds(minimum: str, maximum: str, description: str, *, not_above: str = "")
     return Meta(description=description, extra={"minimum": minimum, "maximum": maximum, "not_above": not_above})
 
 
-def ordered_durations(type_: type[Struct]) -> list[tuple[inspect.Field, inspect.Field]]:
+@cache
+def ordered_durations(type_: type[Struct]) -> tuple[tuple[inspect.Field, inspect.Field], ...]:
     """Pairs of fields of which the first must not be longer than the second (`not_above` of `bounds`)."""
     described = inspect.type_info(type_)
     assert isinstance(described, inspect.StructType)
     by_name = {one.encode_name: one for one in described.fields}
-    return [
+    return tuple(
         (one, by_name[one.type.extra["not_above"]])
         for one in described.fields
         if isinstance(one.type, inspect.Metadata) and one.type.extra and one.type.extra["not_above"]
-    ]
+    )
 
 
 SecretName = Annotated[str, Meta(description="Name of the Secret.", min_length=1, max_length=253)]

@@ -1,4 +1,8 @@
-"""Names, metadata and timestamps of Kubernetes objects, as far as this project reads them."""
+"""Names, metadata and timestamps of Kubernetes objects, as far as this project reads them.
+
+Structs that are kept by the ten thousand are not looked at by the garbage collector (`gc=False`): what is frozen, and
+holds nothing but text and others of its kind, is in no cycle, and a collection that walks them all holds up the loop.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +22,7 @@ class ObjectKey(NamedTuple):
         return f"{self.namespace}/{self.name}" if self.namespace else self.name
 
 
-class OwnerReference(msgspec.Struct, frozen=True, rename="camel"):
+class OwnerReference(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     """Who an object belongs to (meta/v1 OwnerReference)."""
 
     kind: str = ""
@@ -27,7 +31,7 @@ class OwnerReference(msgspec.Struct, frozen=True, rename="camel"):
     controller: bool = False
 
 
-class ObjectMeta(msgspec.Struct, frozen=True, rename="camel"):
+class ObjectMeta(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     """The part of meta/v1 ObjectMeta that is read; what is not named here is not kept in memory."""
 
     name: str = ""

@@ -43,7 +43,7 @@ DEFAULT_DURATION: Final = 90 * 24 * 3600.0
 """Seconds a certificate lives when its request says nothing (cert-manager's DefaultCertificateDuration)."""
 
 
-class IssuerRef(msgspec.Struct, frozen=True):
+class IssuerRef(msgspec.Struct, frozen=True, gc=False):
     """The issuer that is asked to sign."""
 
     name: str = ""
@@ -51,7 +51,7 @@ class IssuerRef(msgspec.Struct, frozen=True):
     group: str = ""
 
 
-class RequestSpec(msgspec.Struct, frozen=True, rename={"is_ca": "isCA", "issuer_ref": "issuerRef"}):
+class RequestSpec(msgspec.Struct, frozen=True, gc=False, rename={"is_ca": "isCA", "issuer_ref": "issuerRef"}):
     """What is asked for. `request` is the CSR as the API server holds it: base64 of PEM."""
 
     issuer_ref: IssuerRef = IssuerRef()
@@ -61,7 +61,7 @@ class RequestSpec(msgspec.Struct, frozen=True, rename={"is_ca": "isCA", "issuer_
     usages: tuple[str, ...] = ()
 
 
-class RequestStatus(msgspec.Struct, frozen=True, rename="camel"):
+class RequestStatus(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     """What has come of it."""
 
     conditions: tuple[Condition, ...] = ()
@@ -69,7 +69,7 @@ class RequestStatus(msgspec.Struct, frozen=True, rename="camel"):
     failure_time: str | None = None
 
 
-class CertificateRequest(msgspec.Struct, frozen=True):
+class CertificateRequest(msgspec.Struct, frozen=True, gc=False):
     """One request for one certificate. Every state that outlives a call is keyed by `metadata.uid`."""
 
     metadata: ObjectMeta

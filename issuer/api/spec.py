@@ -8,6 +8,7 @@ A field that is not known counts as absent too: it comes from the CRD of a newer
 from __future__ import annotations
 
 import re
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import msgspec
@@ -83,7 +84,7 @@ def convert(value: Any, type_: type[T], path: str) -> T:
         raise InvalidSpecError(_located(str(error), path)) from None
     except RecursionError:
         raise InvalidSpecError(f"{path}: nested too deeply") from None
-    _check(inspect.type_info(type_), converted, path)
+    _check(_described(type_), converted, path)
     return converted
 
 
@@ -124,8 +125,15 @@ def _plain(wire: Mapping[str, msgspec.Raw], type_: type[msgspec.Struct], path: s
     return {name: _decode(wire[name], Any, f"{path}.{name}") for name in sorted(_names(type_) & set(wire))}
 
 
-def _names(type_: type[msgspec.Struct]) -> set[str]:
-    return {field.encode_name for field in msgspec.structs.fields(type_)}
+@cache
+def _names(type_: type[msgspec.Struct]) -> frozenset[str]:
+    return frozenset(field.encode_name for field in msgspec.structs.fields(type_))
+
+
+@cache
+def _described(type_: type) -> inspect.Type:
+    """Kept: it takes a millisecond, and hundreds of issuers may change at once."""
+    return inspect.type_info(type_)
 
 
 def _dec_hook(type_: type, value: Any) -> Any:

@@ -49,6 +49,12 @@ class IssuerId:
     def __str__(self) -> str:
         return f"{self.kind} {self.key}"
 
+    @classmethod
+    def of(cls, kind: str, key: str) -> IssuerId:
+        """As the engine names it: `key` is what `str` says of an `ObjectKey`."""
+        namespace, _, name = key.rpartition("/")
+        return cls(kind, ObjectKey(namespace, name))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:

@@ -21,7 +21,7 @@ from issuer.api import request as api
 from issuer.api.request import CertificateRequest
 from issuer.controllers.decision import Issue, decisive
 from issuer.controllers.status import request_patch
-from issuer.kube.errors import ConflictError, NotFoundError, UnreachableError
+from issuer.kube.errors import ConflictError, KubeError, NotFoundError, ServerError, UnreachableError
 from issuer.kube.resource import Resource
 from issuer.pki.certificate import load_chain
 
@@ -145,3 +145,8 @@ def _carries(request: CertificateRequest, verdict: Verdict) -> bool:
     if isinstance(verdict, Issue):
         return request.status.certificate == b64encode(verdict.issued.certificate).decode()
     return request.ready is not None and request.ready.message == verdict.message
+
+
+def perhaps_applied(error: KubeError) -> bool:
+    """Whether a failed write may have reached the API server all the same."""
+    return isinstance(error, ServerError) or (isinstance(error, UnreachableError) and error.sent)

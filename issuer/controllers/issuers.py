@@ -20,22 +20,25 @@ from issuer.api.meta import format_time
 from issuer.controllers.book import IssuerId
 from issuer.controllers.narrator import reference
 from issuer.controllers.status import patch
+from issuer.controllers.topics import AccountChanged, IssuerChanged
 from issuer.kube.errors import ConflictError, KubeError, NotFoundError
 from issuer.kube.queue import Priority
+from issuer.kube.rbac import Rule
 from issuer.kube.resource import Resource
 from issuer.observe.logs import get_logger
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from datetime import datetime
 
     from issuer.controllers.book import Entry, IssuerBook
+    from issuer.controllers.topics import Topics
     from issuer.kube.client import KubeClient
     from issuer.kube.events import EventRecorder, EventType
     from issuer.kube.informer import Change, Informer
     from issuer.kube.queue import WorkQueue
-    from issuer.observe.metrics import Metrics
+    from issuer.observe.metrics import Measure, Metrics
     from issuer.signing.engine import FailoverEngine
     from issuer.signing.health import AuthorityHealth
 
@@ -49,15 +52,24 @@ CHECK_EVERY_WHEN_UNWELL: Final = 20.0
 """Seconds between two checks of an issuer's credentials, with jitter."""
 SOON: Final = 0.5
 """Seconds in which several reasons to look at an issuer become one."""
+ISSUERS_AT_A_TIME: Final = 1
+"""Looks at one issuer at the same time."""
+SHARE_OF_A_STOP: Final = 0.5
+"""Of the time of a stop, for checks that are under way."""
 CAN_SIGN: Final = frozenset({"Available", "Degraded", "Untested", "Unknown"})
 
 
 class IssuerController:
-    """Reconciles issuers.
+    """Reconciles issuers; a `Controller` of the manager. Publishes each that has changed or become usable."""
 
-    Args:
-        awake: called with an issuer that has become usable or has changed, to take up its pending requests.
-    """
+    name: Final = "issuers"
+    rules: Final = (
+        Rule((GROUP,), tuple(PLURALS.values()), ("get", "list", "watch")),
+        Rule((GROUP,), tuple(f"{plural}/status" for plural in PLURALS.values()), ("patch",)),
+        Rule(("",), ("secrets",), ("get",)),
+    )
+    fresh: Final = ()
+    chores: Final = ()
 
     def __init__(
         self,
@@ -67,28 +79,53 @@ class IssuerController:
         book: IssuerBook,
         engine: FailoverEngine,
         queue: WorkQueue[IssuerId],
+        topics: Topics,
         events: EventRecorder,
         metrics: Metrics,
         now: Callable[[], datetime],
         random: random.Random,
-        awake: Callable[[IssuerId], None],
     ) -> None:
         self._client = client
         self._informers = informers
         self._book = book
         self._engine = engine
         self._queue = queue
+        self._topics = topics
         self._events = events
         self._metrics = metrics
         self._now = now
         self._random = random
-        self._awake = awake
         self._checks: dict[IssuerId, tuple[int, float]] = {}
         self._usable: set[IssuerId] = set()
         """Issuers that were Ready when they were last looked at, whether or not their status could be written."""
         self._started = False
+        self.informers = tuple(informers.values())
+        for informer in self.informers:
+            informer.add_handler(self.observe)
+        topics.subscribe(AccountChanged, self._account_changed)
 
-    def start(self) -> None:
+    @property
+    def depth(self) -> int:
+        """Issuers that are due and wait for their turn."""
+        return self._queue.depth
+
+    async def run(self) -> None:
+        """Reconcile until the queue is drained."""
+        await self._queue.run(self.reconcile, per_lane=ISSUERS_AT_A_TIME)
+
+    async def drain(self, grace: float) -> None:
+        """Wait for the checks that are under way."""
+        await self._queue.drain(grace * SHARE_OF_A_STOP)
+
+    async def flush(self) -> bool:
+        """Nothing is kept back: a status that is lost is written anew by the next leader."""
+        return False
+
+    def measures(self) -> Iterable[Measure]:
+        """None: how issuers are is told by the engine's own."""
+        return ()
+
+    async def start(self) -> None:
         """Begin, with the caches as they are now."""
         self._started = True
         for informer in self._informers.values():
@@ -106,11 +143,13 @@ class IssuerController:
         )
         if not same:
             self._queue.add(_id(issuer), lane=str(_id(issuer)), priority=Priority.NEW)
-            self._awake(_id(issuer))
+            self._topics.publish(IssuerChanged(_id(issuer)))
 
-    def look_again(self, id_: IssuerId) -> None:
-        """One of its authorities has changed its state: refresh its status."""
-        self._queue.add_after(id_, SOON, lane=str(id_))
+    def _account_changed(self, news: AccountChanged) -> None:
+        """One of their authorities has changed its state: refresh the status of all issuers that use it."""
+        for kind, key in self._engine.users(news.account):
+            id_ = IssuerId.of(kind, key)
+            self._queue.add_after(id_, SOON, lane=str(id_))
 
     async def reconcile(self, id_: IssuerId) -> None:
         """Check one issuer and write its status."""
@@ -131,7 +170,7 @@ class IssuerController:
         if ready and id_ not in self._usable:
             self._usable.add(id_)
             if not condition.is_true(issuer.status.conditions, READY):
-                self._awake(id_)
+                self._topics.publish(IssuerChanged(id_))
         elif not ready:
             self._usable.discard(id_)
         well = ready and all(authority.state in CAN_SIGN for authority in status.authorities)

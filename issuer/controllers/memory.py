@@ -1,4 +1,4 @@
-"""What this process knows of the requests that are not over, beyond their objects: by UID, and by issuer.
+"""What this process knows of the requests that are not over, beyond their objects, by UID.
 
 A request is *open* from the moment that an approver has spoken about it until its end is written and settled. A name is
 no key: cert-manager uses names again. That one has ended is remembered for a while (`ENDED`), because the cache may go
@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from issuer.api.meta import ObjectKey  # noqa: TC001 - a field of a NamedTuple is evaluated
-from issuer.controllers.book import IssuerId, issuer_id
+from issuer.controllers.book import issuer_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
     from issuer.api.request import CertificateRequest
+    from issuer.controllers.book import IssuerId
     from issuer.controllers.decision import Fail, Issue, Pend
     from issuer.signing.plan import Issued, NotIssued
 
@@ -95,7 +96,6 @@ class RequestMemory:
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._open: dict[str, RequestState] = {}
-        self._of_issuer: dict[IssuerId, dict[str, RequestState]] = {}
         self._unapproved: set[str] = set()
         self._ended: dict[str, float] = {}
 
@@ -112,10 +112,6 @@ class RequestMemory:
         """An open request."""
         return self._open.get(uid)
 
-    def of(self, issuer: IssuerId) -> list[RequestState]:
-        """The open requests of an issuer."""
-        return list(self._of_issuer.get(issuer, {}).values())
-
     def note(self, request: CertificateRequest, now: datetime) -> RequestState | None:
         """Take note of an unfinished request as it is now; its state, if an approver has spoken about it."""
         uid = request.metadata.uid
@@ -128,20 +124,13 @@ class RequestMemory:
             if uid in self._ended:
                 return None
             state = self._open[uid] = RequestState(request, now)
-            self._of_issuer.setdefault(issuer_of(request), {})[uid] = state
         state.request = request
         return state
 
     def close(self, uid: str, *, lasting: bool) -> None:
         """It is over; `lasting`: its object may still show it unfinished for a while."""
-        state = self._open.pop(uid, None)
+        self._open.pop(uid, None)
         self._unapproved.discard(uid)
-        if state is not None:
-            issuer = issuer_of(state.request)
-            others = self._of_issuer[issuer]
-            del others[uid]
-            if not others:
-                del self._of_issuer[issuer]
         if lasting:
             self._ended[uid] = self._clock() + ENDED
         else:

@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Final
 from issuer.authorities.base import SigningOrder
 from issuer.controllers.agenda import LATEST, OVER, Agenda, Result
 from issuer.controllers.approval import ApprovalWatch
+from issuer.controllers.book import IssuerId
+from issuer.controllers.census import measures
 from issuer.controllers.decision import (
     AwaitApproval,
     Fail,
@@ -28,15 +30,19 @@ from issuer.controllers.decision import (
     Turn,
     decide,
 )
-from issuer.controllers.delivery import Delivery
+from issuer.controllers.delivery import RESOURCE, Delivery, perhaps_applied
+from issuer.controllers.manager import Chore, StoppingError
 from issuer.controllers.memory import ENDED, RequestId, RequestMemory, RequestState, identify, issuer_of
+from issuer.controllers.topics import AccountRecovered, IssuerChanged
 from issuer.controllers.triggers import WRITES, RequestTriggers, lane_of
-from issuer.kube.errors import KubeError, LeaseLostError, ServerError, UnreachableError
+from issuer.kube.errors import KubeError, LeaseLostError
+from issuer.kube.rbac import Rule
+from issuer.signing.checks import WATCH_EVERY
 from issuer.signing.plan import Issued, NotIssued
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from datetime import datetime
 
     from issuer.api.request import CertificateRequest
@@ -44,29 +50,41 @@ if TYPE_CHECKING:
     from issuer.controllers.delivery import StatusWriter
     from issuer.controllers.narrator import Narrator
     from issuer.controllers.pace import Pace
+    from issuer.controllers.topics import Topics
     from issuer.kube.informer import Informer
     from issuer.kube.queue import WorkQueue
+    from issuer.observe.metrics import Measure
     from issuer.signing.engine import FailoverEngine
     from issuer.signing.plan import IssuerPlan
 
 
 LEAST: Final = timedelta(seconds=0.1)
 """A go at the authorities with less time than this is not begun."""
-
-
-class StoppingError(Exception):
-    """The program is about to end: no new call goes to an authority."""
+RESYNC_EVERY: Final = 60.0
+"""Seconds between two looks for requests that nobody would look at again."""
+CLEAN_UP_EVERY: Final = 30.0
+"""Seconds between two looks for certificates that nobody received."""
+SHARE_OF_A_STOP: Final = 0.8
+"""Of the time of a stop, for calls that are under way; the rest is for writing what came of them."""
 
 
 class RequestController:
-    """Reconciles certificate requests.
+    """Reconciles certificate requests; a `Controller` of the manager.
 
     Args:
+        per_issuer: requests of one issuer that are worked on at the same time.
         healed: see `RequestTriggers`.
 
     Attributes:
+        memory: what is known of each request that is not over.
         triggers: the reasons to look at a request, to be told of them.
     """
+
+    name: Final = "requests"
+    rules: Final = (
+        Rule((RESOURCE.group,), (RESOURCE.plural,), ("get", "list", "watch")),
+        Rule((RESOURCE.group,), (f"{RESOURCE.plural}/status",), ("patch",)),
+    )
 
     def __init__(
         self,
@@ -75,11 +93,13 @@ class RequestController:
         book: IssuerBook,
         engine: FailoverEngine,
         queue: WorkQueue[RequestId],
+        topics: Topics,
         writer: StatusWriter,
         narrator: Narrator,
         now: Callable[[], datetime],
         random: random.Random,
         pace: Pace,
+        per_issuer: int,
         healed: Callable[[int], None] = lambda _: None,
     ) -> None:
         self._requests = requests
@@ -90,13 +110,15 @@ class RequestController:
         self._now = now
         self._random = random
         self._pace = pace
+        self._per_issuer = per_issuer
+        self._queue = queue
         self._agenda = Agenda(queue)
-        self._memory = RequestMemory(_loop_time)
+        self.memory = RequestMemory(_loop_time)
         self._approvals = ApprovalWatch(narrator.unapproved)
         self.triggers = RequestTriggers(
             requests=requests,
             book=book,
-            memory=self._memory,
+            memory=self.memory,
             agenda=self._agenda,
             approvals=self._approvals,
             suspect=engine.suspect,
@@ -104,18 +126,41 @@ class RequestController:
             healed=healed,
         )
 
-    async def run(self, *, per_lane: int) -> None:
-        """Reconcile, `per_lane` requests of an issuer at the same time, until the queue is drained."""
-        await self._agenda.run(self.reconcile, per_lane=per_lane)
+        self.informers = self.fresh = (requests,)
+        self.chores = (
+            Chore("look for undelivered certificates", engine.clean_up, CLEAN_UP_EVERY),
+            Chore("look for replaced credentials", engine.watch_credentials, WATCH_EVERY),
+            Chore("look for lost requests", self.triggers.resync, RESYNC_EVERY),
+        )
+        topics.subscribe(IssuerChanged, lambda news: self.triggers.wake(news.id))
+        topics.subscribe(AccountRecovered, self._recovered)
+
+    @property
+    def depth(self) -> int:
+        """Requests that are due and wait for room in their lane."""
+        return self._queue.depth
+
+    async def start(self) -> None:
+        """Take up what is unfinished."""
+        self._engine.lead()
+        await self.triggers.start()
+
+    async def run(self) -> None:
+        """Reconcile until the queue is drained."""
+        await self._agenda.run(self.reconcile, per_lane=self._per_issuer)
+
+    async def drain(self, grace: float) -> None:
+        """Wait for the calls that are under way."""
+        await self._queue.drain(grace * SHARE_OF_A_STOP)
+
+    def measures(self) -> Iterable[Measure]:
+        """Who waits, and for how long, and what may be left behind at a provider."""
+        return measures(self.unfinished(), self.memory.unapproved, self._engine.orphans, self._now())
 
     def unfinished(self) -> list[CertificateRequest]:
         """Approved requests of ours that are there and have not ended yet."""
-        waiting = [state.request for state in self._memory.all() if state.request.is_approved]
+        waiting = [state.request for state in self.memory.all() if state.request.is_approved]
         return [request for request in waiting if self._current(identify(request)) is not None]
-
-    def unapproved(self) -> int:
-        """How many requests of ours no approver has spoken about."""
-        return self._memory.unapproved
 
     async def reconcile(self, id_: RequestId) -> Result:
         """Take one request a step further.
@@ -123,9 +168,9 @@ class RequestController:
         Raises:
             KubeError: this replica leads no more, or the API server did not say whether a request has ended.
         """
-        if (until := self._memory.ended_until(id_.uid)) is not None:
+        if (until := self.memory.ended_until(id_.uid)) is not None:
             return await self._contradicted(id_, until)
-        state, request = self._memory.get(id_.uid), self._current(id_)
+        state, request = self.memory.get(id_.uid), self._current(id_)
         try:
             if state is not None and state.verdict is not None:
                 if state.is_writing:
@@ -148,8 +193,12 @@ class RequestController:
 
     async def flush(self) -> bool:
         """Write what is decided and not yet written, for a clean stop; whether anything is left to be written."""
-        await asyncio.gather(*(self._flush(state) for state in self._memory.all()))
-        return any(state.verdict is not None for state in self._memory.all())
+        await asyncio.gather(*(self._flush(state) for state in self.memory.all()))
+        return any(state.verdict is not None for state in self.memory.all())
+
+    def _recovered(self, news: AccountRecovered) -> None:
+        for kind, key in self._engine.users(news.account):
+            self.triggers.wake(IssuerId.of(kind, key))
 
     async def _flush(self, state: RequestState) -> None:
         if state.verdict is not None and not state.is_writing:
@@ -164,7 +213,7 @@ class RequestController:
         if isinstance(decision, AwaitApproval):
             delay = self._approvals.look(request, now)
             return OVER if delay is None else Result(look_again_at=_loop_time() + delay, lane=lane_of(request))
-        if isinstance(decision, Leave) or (state := self._memory.note(request, now)) is None:
+        if isinstance(decision, Leave) or (state := self.memory.note(request, now)) is None:
             return await self._conclude(identify(request), state)
         self._approvals.forget(request.metadata.uid)
         if isinstance(decision, Turn) and entry is not None and entry.plan is not None:
@@ -218,7 +267,7 @@ class RequestController:
         """A defect of ours: try again as if the authorities were down, and end the request at its deadline."""
         self._narrator.crashed(request, error)
         now = self._now()
-        state = self._memory.note(request, now)
+        state = self.memory.note(request, now)
         if state is None:
             return OVER
         state.turns += 1
@@ -286,7 +335,7 @@ class RequestController:
         try:
             told = await self._writer.write(request, verdict)
         except KubeError as error:
-            state.perhaps_written |= _perhaps_applied(error)
+            state.perhaps_written |= perhaps_applied(error)
             self._narrator.write_failed(request, verdict, error)
             return Result(look_again_at=_loop_time() + self._write_pause(state, error), lane=WRITES)
         finally:
@@ -307,7 +356,7 @@ class RequestController:
     async def _conclude(self, id_: RequestId, state: RequestState | None) -> Result:
         """A request has ended without us. Find out with which certificate, so that no other one stays alive."""
         if state is None:
-            self._memory.close(id_.uid, lasting=False)
+            self.memory.close(id_.uid, lasting=False)
             return OVER
         try:
             delivered = await self._writer.delivered(id_.key, id_.uid)
@@ -322,16 +371,16 @@ class RequestController:
         """It has ended, and the cache may not know it yet. If that lasts, the API server itself says what is true."""
         request = self._current(id_)
         if request is None or request.is_finished:
-            self._memory.close(id_.uid, lasting=False)
+            self.memory.close(id_.uid, lasting=False)
             return OVER
         if _loop_time() < until:
             return Result(look_again_at=until, lane=lane_of(request))
         latest = await self._writer.read(id_.key, id_.uid)
         is_over = latest is None or latest.is_finished
-        self._memory.close(id_.uid, lasting=is_over)
+        self.memory.close(id_.uid, lasting=is_over)
         if latest is None or is_over:
             return Result(look_again_at=_loop_time() + ENDED, lane=lane_of(request))
-        state = self._memory.note(latest, self._now())
+        state = self.memory.note(latest, self._now())
         self._engine.suspect(id_.uid)
         return Result(look_again_at=_loop_time(), lane=lane_of(latest, state))
 
@@ -339,7 +388,7 @@ class RequestController:
         """Drop what is remembered of a request that has ended, with the fingerprint of the certificate it got."""
         known = self._current(id_)
         is_shown_open = known is not None and not known.is_finished
-        self._memory.close(id_.uid, lasting=is_shown_open)
+        self.memory.close(id_.uid, lasting=is_shown_open)
         self._approvals.forget(id_.uid)
         self._engine.settle(id_.uid, delivered)
         self._agenda.forget(id_)
@@ -359,11 +408,6 @@ class RequestController:
 
 def _loop_time() -> float:
     return asyncio.get_running_loop().time()
-
-
-def _perhaps_applied(error: KubeError) -> bool:
-    """Whether a failed write may have reached the API server all the same."""
-    return isinstance(error, ServerError) or (isinstance(error, UnreachableError) and error.sent)
 
 
 def _turn_due(state: RequestState, verdict: Pend) -> float:

@@ -2,6 +2,9 @@
 
 Nothing is decided here. Each reason takes note in the memory and puts a look into the agenda; what is to be done about
 it, `reconcile` finds out.
+
+Whatever concerns many requests at once takes them from an index (`UNFINISHED`), so that a cluster full of finished ones
+costs nothing, and `AT_A_TIME` in one turn of the event loop, so that the Lease is renewed and calls go on meanwhile.
 """
 
 from __future__ import annotations
@@ -9,13 +12,14 @@ from __future__ import annotations
 import asyncio
 import math
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final
+from itertools import chain, islice
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from issuer.controllers.decision import History, decisive, expiry
 from issuer.controllers.memory import identify, issuer_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable, Iterable
     from datetime import datetime
 
     from issuer.api.request import CertificateRequest
@@ -26,12 +30,16 @@ if TYPE_CHECKING:
     from issuer.kube.informer import Change, Informer
     from issuer.signing.plan import Issued, NotIssued
 
+T = TypeVar("T")
+
 WRITES: Final = "writes"
 """The lane of all writes: a result does not queue behind signing, nor signing behind an API server that hangs."""
+UNFINISHED: Final = "unfinished by issuer"
+"""The index of requests that have not ended by the issuer that they name (`issuers_waited_for`)."""
+AT_A_TIME: Final = 100
+"""Requests that are looked at before others have the event loop."""
 CLOCKS: Final = timedelta(seconds=2)
 """How far the API server's clock and ours may be apart, and its whole seconds from the truth."""
-AT_A_TIME: Final = 1000
-"""Requests that the resync looks at before it lets others have the loop."""
 
 
 class RequestTriggers:
@@ -63,8 +71,13 @@ class RequestTriggers:
         self._now = now
         self._healed = healed
         self._started: datetime | None = None
+        self._woken: dict[str, None] = {}
+        """UIDs of requests that were woken and are not in the agenda yet, in that order."""
+        self._waking: asyncio.Handle | None = None
+        requests.add_index(UNFINISHED, issuers_waited_for)
+        requests.add_handler(self.observe)
 
-    def start(self) -> None:
+    async def start(self) -> None:
         """Begin, with the cache as it is now.
 
         Whatever was approved before this moment may have been in the hands of another process, which may have had it
@@ -72,10 +85,9 @@ class RequestTriggers:
         see `_meet`.
         """
         self._started = self._now()
-        for request in self._requests.items():
-            if self._concerns(request) and not request.is_finished:
-                self._suspect(request.metadata.uid)
-                self._schedule(request, self._memory.note(request, self._now()))
+        async for request in self._unfinished():
+            self._suspect(request.metadata.uid)
+            self._schedule(request, self._memory.note(request, self._now()))
 
     def observe(self, change: Change[CertificateRequest]) -> None:
         """Take note of a change in the cache; our own writes of conditions are no reason to look again."""
@@ -95,12 +107,18 @@ class RequestTriggers:
             self._schedule(request, state)
 
     def wake(self, issuer: IssuerId | None = None) -> None:
-        """Take up pending requests now: of one issuer that has changed or whose authority is back, or all."""
-        for state in self._memory.all() if issuer is None else self._memory.of(issuer):
-            state.turn_due = -math.inf
-            self.expect(state)
-            if self._started:
-                self._agenda.wake(state.id, lane_of(state.request, state))
+        """Take up pending requests now: of one issuer that has changed or whose authority is back, or all.
+
+        They may have their turn from this moment on, and go into the agenda some at a time: a page of issuers that have
+        all changed wakes thousands.
+        """
+        for one in self._requests.index_values(UNFINISHED) if issuer is None else (issuer,):
+            for request in self._requests.by_index(UNFINISHED, one):
+                if (state := self._memory.get(request.metadata.uid)) is not None:
+                    state.turn_due = -math.inf
+                    self._woken.setdefault(request.metadata.uid)
+        if self._woken and self._waking is None:
+            self._waking = asyncio.get_running_loop().call_soon(self._wake_some)
 
     async def resync(self) -> int:
         """Look for requests that nobody would look at again, and take them up; how many there were.
@@ -109,13 +127,12 @@ class RequestTriggers:
         is what this program exists to prevent.
         """
         lost = 0
-        for number, request in enumerate(self._requests.items(), 1):
-            if self._concerns(request) and not request.is_finished:
-                state = self._meet(request)
-                lost += state is not None and self._heal(state)
-            if number % AT_A_TIME == 0:
-                await asyncio.sleep(0)
-        lost += sum(self._heal(state) for state in self._memory.all())
+        async for request in self._unfinished():
+            state = self._meet(request)
+            lost += state is not None and self._heal(state)
+        async for state in _in_turns(self._memory.all()):
+            if self._memory.get(state.request.metadata.uid) is state:
+                lost += self._heal(state)
         self._healed(lost)
         return lost
 
@@ -154,6 +171,23 @@ class RequestTriggers:
                 self._suspect(request.metadata.uid)
         return state
 
+    async def _unfinished(self) -> AsyncIterator[CertificateRequest]:
+        """Every request of ours that has not ended, as it is at the moment when it is its turn."""
+        by_issuer = (self._requests.by_index(UNFINISHED, issuer) for issuer in self._requests.index_values(UNFINISHED))
+        async for request in _in_turns(chain.from_iterable(by_issuer)):
+            now = self._requests.get(request.metadata.key)
+            if now is not None and not now.is_finished and self._concerns(now):
+                yield now
+
+    def _wake_some(self) -> None:
+        for uid in list(islice(self._woken, AT_A_TIME)):
+            del self._woken[uid]
+            if (state := self._memory.get(uid)) is not None:
+                self.expect(state)
+                if self._started:
+                    self._agenda.wake(state.id, lane_of(state.request, state))
+        self._waking = asyncio.get_running_loop().call_soon(self._wake_some) if self._woken else None
+
     def _schedule(self, request: CertificateRequest, state: RequestState | None) -> None:
         if state is not None:
             self.expect(state)
@@ -174,6 +208,11 @@ class RequestTriggers:
         return self._book.serves(request.spec.issuer_ref)
 
 
+def issuers_waited_for(request: CertificateRequest) -> tuple[IssuerId, ...]:
+    """Of the index `UNFINISHED`: the issuer that a request names, unless it has ended."""
+    return () if request.is_finished else (issuer_of(request),)
+
+
 def lane_of(request: CertificateRequest, state: RequestState | None = None) -> str:
     """Where a request is looked at: its issuer's lane, or that of the writes if there is one to do first."""
     return WRITES if state is not None and state.writes_next else str(issuer_of(request))
@@ -183,3 +222,11 @@ def _matters(change: Change[CertificateRequest]) -> bool:
     """Whether a change is more than what we write ourselves: the Ready condition and ours."""
     old, new = change.old, change.new
     return old is None or new is None or decisive(old) != decisive(new)
+
+
+async def _in_turns(items: Iterable[T]) -> AsyncIterator[T]:
+    """Each of them, with a turn for everybody else after every so many."""
+    for number, item in enumerate(items, 1):
+        yield item
+        if number % AT_A_TIME == 0:
+            await asyncio.sleep(0)

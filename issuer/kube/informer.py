@@ -16,32 +16,24 @@ import logging
 import random as random_module
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 import msgspec
 
 from issuer.kube.decoding import ObjectDecoder, Unreadable
 from issuer.kube.errors import UnreachableError
 from issuer.kube.reflector import INACTIVITY, WATCH_TIMEOUT, Reflector
+from issuer.kube.store import KubeObject, Store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Hashable, Iterable, Sequence
 
     from issuer.api.meta import ObjectKey, ObjectMeta
     from issuer.kube.reflector import Source
     from issuer.kube.resource import Resource
+    from issuer.kube.store import IndexFunction
 
 logger = logging.getLogger(__name__)
-
-
-class KubeObject(Protocol):
-    """What every struct of a Kubernetes object has."""
-
-    @property
-    def metadata(self) -> ObjectMeta:
-        """Its name, UID and resourceVersion."""
-        ...
-
 
 T = TypeVar("T", bound=KubeObject)
 
@@ -77,6 +69,7 @@ class Informer(Generic[T]):
         watch_timeout: seconds, shortest and longest, after which the server ends a watch.
 
     Attributes:
+        resource: what is watched.
         synced: set once everything was listed for the first time.
     """
 
@@ -94,6 +87,7 @@ class Informer(Generic[T]):
         inactivity: float = INACTIVITY,
         watch_timeout: tuple[float, float] = WATCH_TIMEOUT,
     ) -> None:
+        self.resource: Final = resource
         self.synced: Final = asyncio.Event()
         self.stale_after: Final = watch_timeout[1] + inactivity
         """Seconds without an attempt that ended after which the watch is stuck, whatever the reason."""
@@ -122,7 +116,7 @@ class Informer(Generic[T]):
         ]
 
     def __len__(self) -> int:
-        return sum(len(part.items) for part in self._parts.values())
+        return sum(len(part.store) for part in self._parts.values())
 
     @property
     def last_contact(self) -> float:
@@ -150,7 +144,7 @@ class Informer(Generic[T]):
     def get(self, key: ObjectKey) -> T | None:
         """The object of that key, as last heard of."""
         part = self._part(key)
-        return part.items.get(key) if part is not None else None
+        return part.store.get(key) if part is not None else None
 
     def unreadable(self, key: ObjectKey) -> Unreadable | None:
         """Why the object of that key, which exists, cannot be read as it is now; None if it can, or does not exist."""
@@ -159,7 +153,28 @@ class Informer(Generic[T]):
 
     def items(self) -> Iterable[T]:
         """All objects, a copy of the list."""
-        return [item for part in self._parts.values() for item in part.items.values()]
+        return [item for part in self._parts.values() for item in part.store.items()]
+
+    def add_index(self, name: str, function: IndexFunction[T]) -> None:
+        """Keep an index over the objects, as `lean` leaves them.
+
+        Args:
+            name: for `by_index`.
+            function: the values under which an object is found; pure, and it must not raise.
+
+        Raises:
+            ValueError: there is an index of that name.
+        """
+        for part in self._parts.values():
+            part.store.add_index(name, function)
+
+    def by_index(self, name: str, value: Hashable) -> list[T]:
+        """The objects that an index has under a value, a copy of the list."""
+        return [item for part in self._parts.values() for item in part.store.by_index(name, value)]
+
+    def index_values(self, name: str) -> list[Hashable]:
+        """The values under which an index has any object, each once."""
+        return list(dict.fromkeys(value for part in self._parts.values() for value in part.store.values(name)))
 
     def add_handler(self, handler: Callable[[Change[T]], None]) -> None:
         """Have a function called, on the event loop, after each change. Add it before `run`: nothing is repeated."""
@@ -223,7 +238,7 @@ class _Part(Generic[T]):
         tell: Callable[[Change[T]], None],
         on_listed: Callable[[], None],
     ) -> None:
-        self.items: dict[ObjectKey, T] = {}
+        self.store: Store[T] = Store()
         self.unreadable: dict[ObjectKey, Unreadable] = {}
         self._resource = resource
         self._decoder = decoder
@@ -253,8 +268,8 @@ class _Part(Generic[T]):
 
     def listed(self) -> None:
         """What no page held is gone."""
-        for key in [key for key in self.items if key not in self._seen]:
-            self._tell(Change(self.items.pop(key), None))
+        for key in [key for key in self.store if key not in self._seen]:
+            self._tell(Change(self.store.pop(key), None))
         self.unreadable = {key: found for key, found in self.unreadable.items() if key in self._seen}
         self._seen = set()
         self._on_listed()
@@ -279,14 +294,13 @@ class _Part(Generic[T]):
     def _put(self, item: T) -> None:
         key, new = item.metadata.key, self._lean(item)
         self.unreadable.pop(key, None)
-        old = self.items.get(key)
+        old = self.store.get(key)
         if old is not None and old.metadata.uid != new.metadata.uid:
-            del self.items[key]
-            self._tell(Change(old, None))
+            self._tell(Change(self.store.pop(key), None))
             old = None
         elif old is not None and old.metadata.resource_version == new.metadata.resource_version:
             return
-        self.items[key] = new
+        self.store.put(new)
         self._tell(Change(old, new))
 
     def _misread(self, found: Unreadable) -> None:
@@ -298,16 +312,15 @@ class _Part(Generic[T]):
                 found.reason,
                 extra={"resource": str(self._resource), "key": str(key)},
             )
-        old = self.items.get(key)
+        old = self.store.get(key)
         if old is not None and old.metadata.uid != uid:
-            self._tell(Change(self.items.pop(key), None))
+            self._tell(Change(self.store.pop(key), None))
 
     def _drop(self, metadata: ObjectMeta) -> None:
         misread = self.unreadable.get(metadata.key)
         if misread is not None and metadata.uid in ("", misread.metadata.uid):
             del self.unreadable[metadata.key]
-        old = self.items.get(metadata.key)
+        old = self.store.get(metadata.key)
         # The late word of a namesake's end says nothing about the object that has its name now.
         if old is not None and metadata.uid in ("", old.metadata.uid):
-            del self.items[metadata.key]
-            self._tell(Change(old, None))
+            self._tell(Change(self.store.pop(metadata.key), None))

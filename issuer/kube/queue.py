@@ -7,6 +7,9 @@ that the keys of one slow issuer cannot take the turns of another; a key that is
 
 There is no task for a key that waits: delayed keys are a heap with one timer, and a task lives only while it handles.
 So ten thousand waiting keys cost a dictionary entry each.
+
+Nor do ten thousand keys that become due at once hold up the event loop: in one turn of it `BEGUN_AT_ONCE` handlers are
+begun, and lanes that have keys left go on in the next, in the order in which they were left.
 """
 
 from __future__ import annotations
@@ -33,6 +36,8 @@ PATIENCE: Final = 30.0
 """Seconds after which a RETRY that is due has its share beside the NEW ones: a flood cannot hold it back for ever."""
 SHARE: Final = 4
 """Of so many places one goes to such a RETRY, and the others to NEW ones: neither can hold back the other for ever."""
+BEGUN_AT_ONCE: Final = 8
+"""Handlers that are begun in one turn of the event loop; each runs to its first wait before anything else does."""
 
 
 class Priority(IntEnum):
@@ -102,6 +107,9 @@ class WorkQueue(Generic[K]):
         self._timer_due = 0.0
         self._handler: Callable[[K], Awaitable[None]] | None = None
         self._per_lane = 0
+        self._begun = 0
+        self._held: dict[str, None] = {}
+        """Lanes with room and due keys that wait for the next turn of the event loop; longest waiting first."""
         self._stopped = asyncio.Event()
 
     def add(self, key: K, *, lane: str = "", priority: Priority = NEW) -> None:
@@ -203,6 +211,12 @@ class WorkQueue(Generic[K]):
     def _start_some(self, name: str) -> None:
         lane = self._lanes[name]
         while self._handler is not None and lane.running < self._per_lane and any(lane.ready):
+            if self._begun >= BEGUN_AT_ONCE:
+                self._held.setdefault(name)
+                return
+            if not self._begun:
+                asyncio.get_running_loop().call_soon(self._go_on)
+            self._begun += 1
             key = self._next_of(lane)
             del self._waiting[key]
             lane.running += 1
@@ -210,6 +224,16 @@ class WorkQueue(Generic[K]):
             task = asyncio.get_running_loop().create_task(self._handle(self._handler, key))
             self._running[key] = task
             task.add_done_callback(partial(self._done, key))
+
+    def _go_on(self) -> None:
+        """In the next turn of the loop, with the lanes that were held; one that has still more goes to the end."""
+        self._begun = 0
+        for name in list(self._held):
+            if self._begun >= BEGUN_AT_ONCE:
+                return
+            del self._held[name]
+            if name in self._lanes:
+                self._start_some(name)
 
     def _next_of(self, lane: _Lane[K]) -> K:
         new, retried = lane.ready

@@ -1,8 +1,8 @@
 """What Prometheus scrapes. Names and units follow Prometheus' conventions; nothing is labelled by request.
 
-The rest of the program calls methods with plain values and never touches a Prometheus object, so names live here alone.
-What is counted at the moment of the scrape (pending requests, queue depth) comes from a `Snapshot` that the program
-hands in.
+The rest of the program calls methods with plain values and never touches a Prometheus object, so names live here; but
+what is counted at the moment of the scrape comes from a `Snapshot` that the program hands in, and there each controller
+names its own `Measure`s.
 
 Issuers have the same three labels everywhere, so that series can be joined. The causes of failures are the classes of
 `issuer.authorities.errors`, in lower case.
@@ -23,7 +23,7 @@ from issuer import __version__
 from issuer.api.issuer import CLUSTER_ISSUER_KIND, ISSUER_KIND
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from prometheus_client.core import Metric
 
@@ -46,25 +46,34 @@ THE_REST: Final = "(others)"
 _ISSUER: Final = ("issuer_kind", "issuer_namespace", "issuer")
 
 
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """One gauge of a controller.
+
+    Attributes:
+        name: without the prefix that all have, with the unit.
+        help: what it is, as a sentence.
+        value: in base units.
+    """
+
+    name: str
+    help: str
+    value: float
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
     """What is counted when Prometheus asks.
 
     Attributes:
-        pending: approved requests that have not ended.
-        oldest_pending_seconds: age of the oldest of them, from its approval; 0 if there is none.
-        unapproved: requests that no approver has spoken about.
+        measures: of all controllers.
         queue_depth: keys that wait, by queue.
-        orphans: certificates that may exist at a provider and were not delivered.
         leading: whether this replica works.
         watch_silence_seconds: since the API server was last heard of, by resource.
     """
 
-    pending: int
-    oldest_pending_seconds: float
-    unapproved: int
+    measures: Sequence[Measure]
     queue_depth: dict[str, int]
-    orphans: int
     leading: bool
     watch_silence_seconds: dict[str, float]
 
@@ -278,19 +287,9 @@ class _AtScrape(Collector):
         if self.snapshot is None:
             return
         now = self.snapshot()
-        plain = (
-            ("pending_requests", "Approved certificate requests that have not ended.", now.pending),
-            (
-                "oldest_pending_request_age_seconds",
-                "Time since the approval of the request that waits longest.",
-                now.oldest_pending_seconds,
-            ),
-            ("unapproved_requests", "Certificate requests that no approver has spoken about.", now.unapproved),
-            ("possible_orphans", "Certificates that may exist at a provider undelivered.", now.orphans),
-            ("leader", "1 if this replica works, 0 if it stands by.", float(now.leading)),
-        )
-        for name, help_, value in plain:
-            yield GaugeMetricFamily(f"cdn_issuer_{name}", help_, value)
+        leading = Measure("leader", "1 if this replica works, 0 if it stands by.", float(now.leading))
+        for measure in (*now.measures, leading):
+            yield GaugeMetricFamily(f"cdn_issuer_{measure.name}", measure.help, measure.value)
         yield _by("queue", "queue_depth", "Keys that wait for their turn.", now.queue_depth)
         yield _by(
             "resource",

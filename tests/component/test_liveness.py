@@ -24,12 +24,12 @@ async def test_a_controller_whose_api_server_is_away_stays_healthy(new_stage: Ne
         program = stage.program
         away = Fault(kind=kind, status=503)  # type: ignore[arg-type]
         stage.cluster.faults.add(away)
-        for informer in program._informers().values():
+        for informer in program.informers():
             for one in informer._reflectors:
                 one._backoff = Backoff(0.05, 0.1, random.Random(0))
         stage.cluster.cut_watches()
         await until(lambda: away.hits > 0)
-        for informer in program._informers().values():
+        for informer in program.informers():
             object.__setattr__(informer, "stale_after", 0.7)
         for _ in range(15):
             await asyncio.sleep(0.1)

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from issuer.kube.queue import NEW, RETRY, SHARE, WorkQueue
+from issuer.kube.queue import BEGUN_AT_ONCE, NEW, RETRY, SHARE, WorkQueue
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -381,6 +381,31 @@ async def test_ten_thousand_keys_cost_no_task_each_and_little_time() -> None:
         await asyncio.sleep(1000)
         assert len(work.ended) == 10_000
     assert time.perf_counter() - began < 10  # a quadratic queue takes minutes
+
+
+async def test_a_crowd_that_is_due_at_once_leaves_the_loop_to_others_in_between() -> None:
+    queue, work = WorkQueue[str](), Work(takes=1e6)
+    async with running(queue, work, per_lane=1000):
+        for number in range(10 * BEGUN_AT_ONCE):
+            queue.add(str(number), lane=f"lane {number % 3}")
+        begun = []
+        while len(work.begun) < 10 * BEGUN_AT_ONCE:
+            begun.append(len(work.begun))
+            await asyncio.sleep(0)
+        assert max(later - earlier for earlier, later in pairwise(begun)) <= BEGUN_AT_ONCE
+
+
+async def test_a_lane_with_a_crowd_holds_no_other_lane_back() -> None:
+    queue, work = WorkQueue[str](), Work(takes=1e6)
+    async with running(queue, work, per_lane=1000):
+        for number in range(10 * BEGUN_AT_ONCE):
+            queue.add(str(number), lane="crowd")
+        for lane in ("b", "c"):
+            queue.add(lane, lane=lane)
+        for _ in range(3):
+            await asyncio.sleep(0)
+        assert {"b", "c"} <= set(work.keys)
+        assert len(work.begun) <= 3 * BEGUN_AT_ONCE
 
 
 async def test_entries_that_count_no_more_do_not_pile_up() -> None:

@@ -10,7 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from issuer import __version__
 from issuer.observe import metrics as module
-from issuer.observe.metrics import Metrics, Snapshot
+from issuer.observe.metrics import Measure, Metrics, Snapshot
 
 BASE_UNITS = ("_seconds", "_bytes", "_ratio", "_total", "_info")
 COUNTS = {
@@ -23,18 +23,21 @@ STATES = {"cdn_issuer_leader", "cdn_issuer_breaker_state"}
 
 
 CALM = Snapshot(
-    pending=3,
-    oldest_pending_seconds=42.5,
-    unapproved=2,
+    measures=[
+        Measure("pending_requests", "Approved certificate requests that have not ended.", 3),
+        Measure("oldest_pending_request_age_seconds", "Time since the approval of the one that waits longest.", 42.5),
+        Measure("unapproved_requests", "Certificate requests that no approver has spoken about.", 2),
+        Measure("possible_orphans", "Certificates that may exist at a provider undelivered.", 1),
+    ],
     queue_depth={"requests": 7, "issuers": 0},
-    orphans=1,
     leading=True,
     watch_silence_seconds={"certificaterequests.cert-manager.io": 1.5},
 )
 
 
 def pending(number: int) -> Snapshot:
-    return dataclasses.replace(CALM, pending=number)
+    first, *others = CALM.measures
+    return dataclasses.replace(CALM, measures=[dataclasses.replace(first, value=number), *others])
 
 
 def used() -> Metrics:

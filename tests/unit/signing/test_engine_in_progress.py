@@ -100,13 +100,17 @@ async def test_it_holds_no_place_meanwhile() -> None:
 
 async def test_a_restart_begins_nothing_anew() -> None:
     orders = Orders()
-    for _ in range(6):
-        slow = SlowAuthority(Provider("slow"), orders=orders)
+
+    async def process() -> Issued | NotIssued:
         machine = engine()
         machine.suspect("uid-1")
-        assert isinstance(await machine.sign(order(), plan_of(slow), deadline=3600), NotIssued)
+        plan = plan_of(SlowAuthority(Provider("slow"), orders=orders))
+        return await machine.sign(order(), plan, deadline=3600)
+
+    for _ in range(6):
+        assert isinstance(await process(), NotIssued)
         await asyncio.sleep(5)
-    assert isinstance(await machine.sign(order(), plan_of(slow), deadline=3600), Issued)
+    assert isinstance(await process(), Issued)
     assert list(orders.accepted) == ["uid-1"]
 
 
@@ -117,8 +121,10 @@ async def test_when_its_turn_is_over_the_next_one_is_asked() -> None:
         engine(),
     )
     plan = plan_of(planned(slow, common("slow", turn="60s")), other)
-    while isinstance(outcome := await machine.sign(order(), plan, deadline=3600), NotIssued):
+    outcome = await machine.sign(order(), plan, deadline=3600)
+    while isinstance(outcome, NotIssued):
         await asyncio.sleep(outcome.retry_in)
+        outcome = await machine.sign(order(), plan, deadline=3600)
     assert outcome.authority == "edge"
     assert clock() == pytest.approx(60, abs=1)
     assert isinstance(outcome.passed_over[0], TooSlow)

@@ -1,4 +1,4 @@
-"""What a former process may have signed: it stays suspected until a look has answered, and costs no more than it must."""
+"""What a former process may have signed: suspected until a look has answered, at no more cost than it must have."""
 
 from __future__ import annotations
 

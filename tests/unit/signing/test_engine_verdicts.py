@@ -97,10 +97,10 @@ def untrusting(provider: Provider, roots: tuple[x509.Certificate, ...]) -> Plann
 def engine_with_roots(heard: Heard) -> FailoverEngine:
     """A `roots` that is not empty is one that nothing meets."""
 
-    def verify(chain: bytes, ca: bytes, csr: Any, *, roots: Any, at_least: Any, now: Any) -> Any:
+    def verify(answer_chain: bytes, answer_ca: bytes, csr: Any, *, roots: Any, at_least: Any, now: Any) -> Any:
         if roots == ("other roots",):
             raise UntrustedError("the certificate does not chain up to the configured roots")
-        return signing_case.fake_verify(chain, ca, csr, roots=roots, at_least=at_least, now=now)
+        return signing_case.fake_verify(answer_chain, answer_ca, csr, roots=roots, at_least=at_least, now=now)
 
     return engine(heard, verify=verify)
 

@@ -1,33 +1,31 @@
-"""What the failover engine reports, passed on to the metrics, the log, and the controllers that act on it."""
+"""What the failover engine reports, passed on to the metrics, the log, and as news to whoever acts on it."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from issuer.controllers.topics import AccountChanged, AccountRecovered
 from issuer.observe.logs import get_logger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
+    from issuer.controllers.topics import Topics
     from issuer.observe.metrics import Metrics
     from issuer.signing.breaker import BreakerState
 
 _log = get_logger(__name__)
 
 
-class Signals:
+class EngineObserver:
     """The observer of the engine.
 
     Args:
         metrics: counts.
-        wake: takes up the pending requests of an account's issuers, because it is back.
-        look_again: refreshes an account's issuers, because it has changed.
+        topics: where news of accounts is published.
     """
 
-    def __init__(self, metrics: Metrics, *, wake: Callable[[str], None], look_again: Callable[[str], None]) -> None:
+    def __init__(self, metrics: Metrics, topics: Topics) -> None:
         self._metrics = metrics
-        self._wake = wake
-        self._look_again = look_again
+        self._topics = topics
 
     def attempt(self, issuer: str, authority: str, call: str, result: str, seconds: float) -> None:
         """A call to an authority has ended."""
@@ -37,7 +35,7 @@ class Signals:
         """A breaker has changed."""
         self._metrics.breaker(account=account, authority=authority, state=state.value)
         _log.warning("circuit breaker", account=account, authority=authority, state=state.value)
-        self._look_again(account)
+        self._topics.publish(AccountChanged(account))
 
     def account(self, account: str, authority: str, state: BreakerState) -> None:
         """An authority uses this account from now on."""
@@ -53,10 +51,10 @@ class Signals:
 
     def refused(self, account: str) -> None:
         """A credential was refused."""
-        self._look_again(account)
+        self._topics.publish(AccountChanged(account))
 
     def recovered(self, account: str) -> None:
         """What waits for this account may try now."""
         _log.info("authority recovered", account=account)
-        self._look_again(account)
-        self._wake(account)
+        self._topics.publish(AccountChanged(account))
+        self._topics.publish(AccountRecovered(account))
