@@ -34,7 +34,7 @@ REASON_ISSUED: Final = "Issued"
 REASON_DENIED: Final = "Denied"
 
 AUTHORITY_CONDITION: Final = "cdn-issuer.io/Authority"
-"""Says which authority signed, and why not an earlier one."""
+"""True: which authority signed, and why not an earlier one. False: why none has; the reason is the cause, in a word."""
 AUTHORITIES_ANNOTATION: Final = "cdn-issuer.io/authorities"
 """Names, separated by commas, of the authorities that may sign this request."""
 CERTIFICATE_NAME_ANNOTATION: Final = "cert-manager.io/certificate-name"
@@ -82,6 +82,53 @@ class CertificateRequest(msgspec.Struct, frozen=True, gc=False):
         return condition.find(self.status.conditions, condition.READY)
 
     @property
+    def told(self) -> str:
+        """The message of the Ready condition."""
+        return self.ready.message if self.ready else ""
+
+    @property
+    def issuer_ref(self) -> IssuerRef:
+        """The issuer that is asked to sign."""
+        return self.spec.issuer_ref
+
+    @property
+    def encoded_csr(self) -> str:
+        """The CSR, base64 of PEM."""
+        return self.spec.request
+
+    @property
+    def wants_ca(self) -> bool:
+        """Whether the certificate is to be one of a CA."""
+        return self.spec.is_ca
+
+    @property
+    def duration(self) -> str | None:
+        """How long the certificate should live."""
+        return self.spec.duration
+
+    @property
+    def usages(self) -> tuple[str, ...]:
+        """What it is for."""
+        return self.spec.usages
+
+    @property
+    def authorities(self) -> str | None:
+        """The annotation that says which authorities may sign it."""
+        return self.metadata.annotation(AUTHORITIES_ANNOTATION)
+
+    @property
+    def denial(self) -> str:
+        """The message of the Denied condition."""
+        denied = condition.find(self.status.conditions, DENIED)
+        return denied.message if denied else ""
+
+    @property
+    def cause(self) -> str:
+        """Why no authority has signed, in a word: the reason of our condition. Empty if one has, or it is not known."""
+        told = condition.find(self.status.conditions, AUTHORITY_CONDITION)
+        return told.reason if told is not None and told.status == condition.FALSE else ""
+
+    @property
     def is_approved(self) -> bool:
         """Whether an approver has approved it."""
         return condition.is_true(self.status.conditions, APPROVED)
@@ -124,8 +171,8 @@ class CertificateRequest(msgspec.Struct, frozen=True, gc=False):
     def lean(self) -> CertificateRequest:
         """The same request as it is kept in memory.
 
-        No certificate is kept. Of a finished one only its identity, its issuer and that it has ended: clusters keep
-        tens of thousands of them.
+        No certificate is kept. Of a finished one only its identity, its issuer, and that it has ended and why: clusters
+        keep tens of thousands of them.
         """
         if not self.is_finished:
             return replace(self, status=replace(self.status, certificate=None)) if self.status.certificate else self
@@ -134,6 +181,8 @@ class CertificateRequest(msgspec.Struct, frozen=True, gc=False):
             name=meta.name, namespace=meta.namespace, uid=meta.uid, resource_version=meta.resource_version
         )
         ended = (Condition(READY, ready.status, ready.reason),) if ready else ()
+        if self.cause:
+            ended = (*ended, Condition(AUTHORITY_CONDITION, condition.FALSE, self.cause))
         return CertificateRequest(
             kept, RequestSpec(_shared(self.spec.issuer_ref)), RequestStatus(tuple(map(_shared, ended)))
         )

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
-    from issuer.api.request import CertificateRequest
     from issuer.controllers.book import IssuerId
+    from issuer.controllers.port import Request
 
 PATIENCE: Final = 30.0
 """Seconds after its creation in which an approver may speak about a request before it is told."""
@@ -33,13 +33,13 @@ class ApprovalWatch:
         tell: called with a request and a message for people; the last argument says whether it is its issuer's first.
     """
 
-    def __init__(self, tell: Callable[[CertificateRequest, str, bool], None]) -> None:
+    def __init__(self, tell: Callable[[Request, str, bool], None]) -> None:
         self._tell = tell
         self._told: dict[str, IssuerId] = {}
         """UID of each request that was told of, and its issuer."""
         self._waiting: Counter[IssuerId] = Counter()
 
-    def look(self, request: CertificateRequest, now: datetime) -> float | None:
+    def look(self, request: Request, now: datetime) -> float | None:
         """Look at a request that is neither approved nor denied; seconds until it wants to be looked at again, or None.
 
         Args:
@@ -52,7 +52,7 @@ class ApprovalWatch:
         waited = (now - (request.metadata.created or now)) / timedelta(seconds=1)
         if waited < PATIENCE:
             return PATIENCE - max(waited, 0.0)
-        issuer = issuer_id(request.spec.issuer_ref, request.metadata.namespace)
+        issuer = issuer_id(request.issuer_ref, request.metadata.namespace)
         self._told[uid] = issuer
         self._waiting[issuer] += 1
         self._tell(request, _message(request), self._waiting[issuer] == 1)
@@ -66,8 +66,8 @@ class ApprovalWatch:
                 del self._waiting[issuer]
 
 
-def _message(request: CertificateRequest) -> str:
-    plural = "cdnclusterissuers" if request.spec.issuer_ref.kind == CLUSTER_ISSUER_KIND else "cdnissuers"
+def _message(request: Request) -> str:
+    plural = "cdnclusterissuers" if request.issuer_ref.kind == CLUSTER_ISSUER_KIND else "cdnissuers"
     return (
         f"neither approved nor denied for {PATIENCE:.0f} s, so it is not signed: cert-manager's approver needs the "
         f"right to approve signers.cert-manager.io {plural}.{GROUP}/* (ClusterRole cdn-issuer-approver, bound to its "

@@ -11,12 +11,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from issuer.api.request import CertificateRequest
+    from issuer.controllers.port import Request
 
 
-def measures(
-    unfinished: Sequence[CertificateRequest], unapproved: int, orphans: int, now: datetime
-) -> tuple[Measure, ...]:
+def measures(unfinished: Sequence[Request], unapproved: int, orphans: int, now: datetime) -> tuple[Measure, ...]:
     """Who waits and for how long, and what may be left behind at a provider.
 
     Args:

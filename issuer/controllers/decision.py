@@ -18,13 +18,14 @@ from issuer.api import request as api
 from issuer.api.duration import Duration, InvalidDurationError, human
 from issuer.api.issuer import CLUSTER_ISSUER_KIND, GROUP, ISSUER_KIND
 from issuer.pki import csr
+from issuer.signing.failures import moment
 from issuer.signing.plan import Issued, NotIssued
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from issuer.api.request import CertificateRequest
     from issuer.authorities.errors import AuthorityError
+    from issuer.controllers.port import Request
 
 DEFAULT_DEADLINE: Final = 3600.0
 """Seconds until a request is Failed whose issuer does not exist, or cannot say its own deadline, and never could."""
@@ -33,6 +34,8 @@ LATE_ISSUER: Final = timedelta(minutes=10)
 seen: Certificates may have been applied hours before this controller was installed."""
 
 
+CAUSES: Final = ("InProgress", "Unavailable", "RateLimited", "Unauthorized", "Rejected", "Unsupported")
+"""Causes of `AuthorityError`, the one that is most likely to pass first."""
 KINDS: Final = (ISSUER_KIND, CLUSTER_ISSUER_KIND)
 
 
@@ -69,6 +72,7 @@ class Pend:
 
     Attributes:
         message: for the condition.
+        cause: in a word, see `cause_of`.
         why: the same for the same reason, whatever the attempt; the condition is written when this changes.
         event: reason of the event.
         retry_in: least seconds until the next go; None to wait for a change of the issuer or for the deadline.
@@ -76,6 +80,7 @@ class Pend:
     """
 
     message: str
+    cause: str
     why: str
     event: str
     retry_in: float | None
@@ -84,10 +89,20 @@ class Pend:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fail:
-    """Ready=False with failureTime: the end. `reason` is Failed or Denied, `event` the reason of the event."""
+    """Ready=False with failureTime: the end.
+
+    Attributes:
+        message: for the condition.
+        event: reason of the event.
+        cause: in a word, see `cause_of`.
+        why: what each authority came to, in few words.
+        reason: Failed or Denied.
+    """
 
     message: str
     event: str
+    cause: str
+    why: str = ""
     reason: str = api.REASON_FAILED
 
 
@@ -120,7 +135,9 @@ class Turn:
     late: bool = False
 
 
-Decision = Leave | AwaitApproval | Pend | Fail | Issue | Turn
+Verdict = Pend | Fail | Issue
+"""A decision that is written down."""
+Decision = Leave | AwaitApproval | Verdict | Turn
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,16 +162,14 @@ class History:
 NOTHING_DONE: Final = History()
 
 
-def decide(
-    request: CertificateRequest, issuer: IssuerView | None, now: datetime, history: History = NOTHING_DONE
-) -> Decision:
+def decide(request: Request, issuer: IssuerView | None, now: datetime, history: History = NOTHING_DONE) -> Decision:
     """Decide what happens to a request; `issuer` is None if it does not exist."""
     if request.is_finished or request.metadata.deletion_timestamp:
         return Leave()
     if request.is_denied:
-        return Fail(message=_denial(request), event="Denied", reason=api.REASON_DENIED)
+        return Fail(message=_denial(request), event="Denied", cause="Denied", reason=api.REASON_DENIED)
     if request.is_invalid:
-        return Fail(message="the request is marked as InvalidRequest, so it is not signed", event="InvalidRequest")
+        return _invalid("the request is marked as InvalidRequest, so it is not signed")
     if not request.is_approved:
         return AwaitApproval()
     if isinstance(history.outcome, Issued):
@@ -162,9 +177,7 @@ def decide(
     return _decide_approved(request, issuer, now, history)
 
 
-def expiry(
-    request: CertificateRequest, issuer: IssuerView | None, now: datetime, history: History = NOTHING_DONE
-) -> datetime:
+def expiry(request: Request, issuer: IssuerView | None, now: datetime, history: History = NOTHING_DONE) -> datetime:
     """When an approved request is Failed at the latest.
 
     An issuer that is deleted, or cannot be read, for a moment must not fail what waits for it: the deadline that it
@@ -179,7 +192,7 @@ def expiry(
     return expires if seen < expires or history.seen is None else seen + LATE_ISSUER
 
 
-def decisive(request: CertificateRequest) -> tuple[object, ...]:
+def decisive(request: Request) -> tuple[object, ...]:
     """All of a request that `decide` looks at, and that somebody else may change."""
     meta = request.metadata
     marks = (request.is_approved, request.is_denied, request.is_invalid, request.is_finished)
@@ -187,14 +200,12 @@ def decisive(request: CertificateRequest) -> tuple[object, ...]:
         meta.uid,
         *marks,
         meta.deletion_timestamp,
-        meta.annotation(api.AUTHORITIES_ANNOTATION),
-        request.spec.issuer_ref,
+        request.authorities,
+        request.issuer_ref,
     )
 
 
-def _decide_approved(
-    request: CertificateRequest, issuer: IssuerView | None, now: datetime, history: History
-) -> Decision:
+def _decide_approved(request: Request, issuer: IssuerView | None, now: datetime, history: History) -> Decision:
     signing_request = _parse_csr(request)
     if isinstance(signing_request, Fail):
         return signing_request
@@ -210,9 +221,20 @@ def _decide_approved(
         return only
     last = _telling(history)
     if last is not None and last.terminal:
-        return Fail(message=_reasons(last.failures), event=_event(last.failures))
+        return Fail(
+            message=_reasons(last.failures),
+            event=_event(last.failures),
+            cause=cause_of(last.failures),
+            why=_summary(last.failures),
+        )
     if late and (history.had_turn or (last is not None and last.attempted)):
-        return Fail(message=_overdue(issuer.deadline, last.failures if last else ()), event="DeadlineExceeded")
+        failures = last.failures if last else ()
+        return Fail(
+            message=_overdue(issuer.deadline, failures),
+            event="DeadlineExceeded",
+            cause=cause_of(failures),
+            why=_summary(failures),
+        )
     if isinstance(history.outcome, NotIssued):
         return _pend(last or history.outcome, expires)
     return Turn(csr=signing_request, duration=duration, only=only, expires=expires, late=late)
@@ -227,47 +249,53 @@ def _telling(history: History) -> NotIssued | None:
 
 def _pend(outcome: NotIssued, expires: datetime) -> Pend:
     return Pend(
-        message=f"{_reasons(outcome.failures)}; retrying until {_clock(expires)}",
-        why="; ".join(f"{failure.authority} {failure.cause} {failure.code}" for failure in outcome.failures),
+        message=f"{_reasons(outcome.failures)}; retrying until {moment(expires)}",
+        cause=cause_of(outcome.failures),
+        why=_summary(outcome.failures),
         event=_event(outcome.failures),
         retry_in=outcome.retry_in,
         expires=expires,
     )
 
 
-def _without_issuer(
-    request: CertificateRequest, issuer: IssuerView | None, expires: datetime, *, late: bool
-) -> Decision:
+def _without_issuer(request: Request, issuer: IssuerView | None, expires: datetime, *, late: bool) -> Decision:
     if issuer is None:
         event, problem = "IssuerNotFound", _missing(request)
     else:
         event, problem = "IssuerNotReady", f"{issuer.title} cannot be used: {issuer.problem}"
     if late:
-        return Fail(message=f"not signed by the deadline: {problem}", event="DeadlineExceeded")
+        return Fail(
+            message=f"not signed by the deadline: {problem}", event="DeadlineExceeded", cause=event, why=problem
+        )
     return Pend(
-        message=f"{problem}; waiting until {_clock(expires)}", why=problem, event=event, retry_in=None, expires=expires
+        message=f"{problem}; waiting until {moment(expires)}",
+        cause=event,
+        why=problem,
+        event=event,
+        retry_in=None,
+        expires=expires,
     )
 
 
-def _missing(request: CertificateRequest) -> str:
-    ref = request.spec.issuer_ref
+def _missing(request: Request) -> str:
+    ref = request.issuer_ref
     if ref.kind not in KINDS:
         return f"issuerRef.kind {ref.kind or '(none)'} is no kind of {GROUP}; it has {' and '.join(KINDS)}"
     where = f" in namespace {request.metadata.namespace}" if ref.kind == ISSUER_KIND else ""
-    return f"{ref.kind} {ref.name} does not exist{where}; create it or mend issuerRef"
+    return f"{ref.kind} {ref.name} does not exist{where}; create it or correct issuerRef"
 
 
-def _parse_csr(request: CertificateRequest) -> csr.SigningRequest | Fail:
-    if request.spec.is_ca:
+def _parse_csr(request: Request) -> csr.SigningRequest | Fail:
+    if request.wants_ca:
         return _invalid("spec.isCA: this issuer signs no CA certificates")
     try:
-        return csr.parse(request.spec.request)
+        return csr.parse(request.encoded_csr)
     except csr.InvalidRequestError as error:
         return _invalid(str(error))
 
 
-def _parse_duration(request: CertificateRequest) -> timedelta | Fail:
-    text = request.spec.duration
+def _parse_duration(request: Request) -> timedelta | Fail:
+    text = request.duration
     if text is None:
         return timedelta(seconds=api.DEFAULT_DURATION)
     try:
@@ -279,8 +307,8 @@ def _parse_duration(request: CertificateRequest) -> timedelta | Fail:
     return timedelta(seconds=seconds)
 
 
-def _restriction(request: CertificateRequest, known: Sequence[str]) -> frozenset[str] | Fail | None:
-    names = [name.strip() for name in (request.metadata.annotation(api.AUTHORITIES_ANNOTATION) or "").split(",")]
+def _restriction(request: Request, known: Sequence[str]) -> frozenset[str] | Fail | None:
+    names = [name.strip() for name in (request.authorities or "").split(",")]
     wanted = frozenset(filter(None, names))
     if unknown := sorted(wanted - set(known)):
         return _invalid(
@@ -290,8 +318,23 @@ def _restriction(request: CertificateRequest, known: Sequence[str]) -> frozenset
     return wanted or None
 
 
+def cause_of(failures: Sequence[AuthorityError]) -> str:
+    """Why nobody signed, in a word that a program can act on: the cause that is most likely to pass.
+
+    Unavailable, RateLimited and Unauthorized are trouble of an authority, InProgress is none; Rejected and Unsupported
+    are what the authorities think of the request. NotAsked: none could be asked in the time there was.
+    """
+    causes = {failure.cause for failure in failures}
+    return next((cause for cause in CAUSES if cause in causes), "NotAsked")
+
+
+def _summary(failures: Sequence[AuthorityError]) -> str:
+    """What each authority came to: the same for the same reasons, whatever the attempt."""
+    return "; ".join(" ".join(filter(None, (one.authority, one.cause, one.code))) for one in failures)
+
+
 def _invalid(message: str) -> Fail:
-    return Fail(message=message, event="InvalidRequest")
+    return Fail(message=message, event="InvalidRequest", cause="InvalidRequest")
 
 
 def _issue(issued: Issued) -> Issue:
@@ -301,15 +344,14 @@ def _issue(issued: Issued) -> Issue:
         lifetime += f" ({human(issued.requested.total_seconds())} asked for)"
     return Issue(
         issued=issued,
-        message=f"signed by authority {issued.authority}, valid for {lifetime} until {_clock(issued.not_after)}",
+        message=f"signed by authority {issued.authority}, valid for {lifetime} until {moment(issued.not_after)}",
         authority_reason="FailedOver" if issued.passed_over else "Signed",
         authority_message=api.signer_message(issued.authority, passed_over),
     )
 
 
-def _denial(request: CertificateRequest) -> str:
-    denied = next((c for c in request.status.conditions if c.type == api.DENIED), None)
-    said = f": {denied.message}" if denied and denied.message else ""
+def _denial(request: Request) -> str:
+    said = f": {request.denial}" if request.denial else ""
     return f"the request was denied by an approver{said}"
 
 
@@ -326,7 +368,3 @@ def _event(failures: Sequence[AuthorityError]) -> str:
     """The reason of the event: the cause, where all authorities share one."""
     causes = {failure.cause for failure in failures}
     return f"Authority{causes.pop()}" if len(causes) == 1 else "AuthoritiesFailed"
-
-
-def _clock(when: datetime) -> str:
-    return when.strftime("%Y-%m-%d %H:%M:%SZ")

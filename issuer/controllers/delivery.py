@@ -9,20 +9,14 @@ the write finds no request (404) it is read again as well: it takes two answers 
 
 from __future__ import annotations
 
-from base64 import b64decode, b64encode
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Final
 
-import msgspec
 from cryptography.hazmat.primitives import hashes
 
-from issuer.api import request as api
-from issuer.api.request import CertificateRequest
 from issuer.controllers.decision import Issue, decisive
-from issuer.controllers.status import request_patch
 from issuer.kube.errors import ConflictError, KubeError, NotFoundError, ServerError, UnreachableError
-from issuer.kube.resource import Resource
 from issuer.pki.certificate import load_chain
 
 if TYPE_CHECKING:
@@ -30,10 +24,10 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from issuer.api.meta import ObjectKey
-    from issuer.controllers.status import Verdict
+    from issuer.controllers.decision import Verdict
+    from issuer.controllers.port import Request, RequestKind
     from issuer.kube.client import KubeClient
 
-RESOURCE: Final = Resource(api.GROUP, api.VERSION, api.PLURAL)
 _ROUNDS: Final = 5
 """Conflicts in a row that are answered at once; after that the caller backs off."""
 
@@ -62,17 +56,18 @@ class Delivered:
 
     delivery: Delivery
     fingerprint: str | None = None
-    latest: CertificateRequest | None = None
+    latest: Request | None = None
 
 
 class StatusWriter:
-    """Writes verdicts."""
+    """Writes verdicts on requests of one kind."""
 
-    def __init__(self, client: KubeClient, now: Callable[[], datetime]) -> None:
+    def __init__(self, client: KubeClient, kind: RequestKind, now: Callable[[], datetime]) -> None:
         self._client = client
+        self._kind = kind
         self._now = now
 
-    async def write(self, request: CertificateRequest, verdict: Verdict) -> Delivered:
+    async def write(self, request: Request, verdict: Verdict) -> Delivered:
         """Write one verdict on one request.
 
         Raises:
@@ -88,8 +83,8 @@ class StatusWriter:
             if latest is None:
                 return Delivered(delivery=Delivery.GONE)
             if latest.is_finished:
-                ours = Delivery.WRITTEN if _carries(latest, verdict) else Delivery.ENDED
-                return Delivered(delivery=ours, fingerprint=_fingerprint(latest))
+                ours = Delivery.WRITTEN if self._kind.carries(latest, verdict) else Delivery.ENDED
+                return Delivered(delivery=ours, fingerprint=self._fingerprint(latest))
             if decisive(latest) != decisive(current):
                 return Delivered(delivery=Delivery.CHANGED, latest=latest)
             current = latest
@@ -102,16 +97,16 @@ class StatusWriter:
             KubeError: the API server did not say.
         """
         latest = await self.read(key, uid)
-        return _fingerprint(latest) if latest else None
+        return self._fingerprint(latest) if latest else None
 
-    async def _patch(self, request: CertificateRequest, verdict: Verdict) -> Delivered:
+    async def _patch(self, request: Request, verdict: Verdict) -> Delivered:
         namespace, name = request.metadata.key
-        body = request_patch(request, verdict, self._now())
-        await self._client.patch(RESOURCE, namespace, name, body, subresource="status")
+        body = self._kind.patch(request, verdict, self._now())
+        await self._client.patch(self._kind.resource, namespace, name, body, subresource="status")
         fingerprint = verdict.issued.fingerprint if isinstance(verdict, Issue) else None
         return Delivered(delivery=Delivery.WRITTEN, fingerprint=fingerprint)
 
-    async def read(self, key: ObjectKey, uid: str) -> CertificateRequest | None:
+    async def read(self, key: ObjectKey, uid: str) -> Request | None:
         """The request as it is now, or None if it is gone or has become another one.
 
         A 404 that does not name the request comes from something in between, or from an API server that is only just
@@ -121,30 +116,21 @@ class StatusWriter:
             KubeError: the API server did not say.
         """
         try:
-            raw = await self._client.get(RESOURCE, key.namespace, key.name)
+            raw = await self._client.get(self._kind.resource, key.namespace, key.name)
         except NotFoundError as error:
             if error.name == key.name:
                 return None
             raise UnreachableError(f"a 404 that does not name {key}: {error.message}") from None
-        latest = msgspec.json.decode(raw, type=CertificateRequest)
+        latest = self._kind.decode(raw)
         return latest if latest.metadata.uid == uid else None
 
-
-def _fingerprint(request: CertificateRequest) -> str | None:
-    """SHA-256 of the leaf that the request shows, in hex."""
-    if not request.status.certificate:
-        return None
-    try:
-        return load_chain(b64decode(request.status.certificate))[0].fingerprint(hashes.SHA256()).hex()
-    except ValueError:
-        return None
-
-
-def _carries(request: CertificateRequest, verdict: Verdict) -> bool:
-    """Whether the finished request shows this very verdict: our own write, whose answer got lost."""
-    if isinstance(verdict, Issue):
-        return request.status.certificate == b64encode(verdict.issued.certificate).decode()
-    return request.ready is not None and request.ready.message == verdict.message
+    def _fingerprint(self, request: Request) -> str | None:
+        """SHA-256 of the leaf that the request shows, in hex."""
+        chain = self._kind.certificate(request)
+        try:
+            return load_chain(chain)[0].fingerprint(hashes.SHA256()).hex() if chain else None
+        except ValueError:
+            return None
 
 
 def perhaps_applied(error: KubeError) -> bool:

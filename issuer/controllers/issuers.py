@@ -213,7 +213,12 @@ class IssuerController:
         ready = condition.find(status.conditions, READY)
         if ready and not condition.same_meaning(issuer.ready, ready):
             type_: EventType = "Normal" if ready.reason == "AuthoritiesAvailable" else "Warning"
-            self._events.emit(reference(issuer), type_, ready.reason, ready.message)
+            self._events.emit(
+                reference(issuer.metadata, issuer.kind, RESOURCES[issuer.kind].api_version),
+                type_,
+                ready.reason,
+                ready.message,
+            )
             _log.info(
                 "issuer changed",
                 issuer=str(_id(issuer)),

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
-    from issuer.api.request import CertificateRequest
     from issuer.controllers.book import IssuerId
     from issuer.controllers.decision import Fail, Issue, Pend
+    from issuer.controllers.port import Request
     from issuer.signing.plan import Issued, NotIssued
 
 ENDED: Final = 60.0
@@ -59,7 +59,7 @@ class RequestState:
         is_writing: a write of the verdict is under way.
     """
 
-    request: CertificateRequest
+    request: Request
     seen: datetime
     had_turn: bool = False
     turns: int = 0
@@ -112,7 +112,7 @@ class RequestMemory:
         """An open request."""
         return self._open.get(uid)
 
-    def note(self, request: CertificateRequest, now: datetime) -> RequestState | None:
+    def note(self, request: Request, now: datetime) -> RequestState | None:
         """Take note of an unfinished request as it is now; its state, if an approver has spoken about it."""
         uid = request.metadata.uid
         if not (request.is_approved or request.is_denied or request.is_invalid):
@@ -141,11 +141,11 @@ class RequestMemory:
         return self._ended.get(uid)
 
 
-def identify(request: CertificateRequest) -> RequestId:
+def identify(request: Request) -> RequestId:
     """Which request an object is."""
     return RequestId(request.metadata.key, request.metadata.uid)
 
 
-def issuer_of(request: CertificateRequest) -> IssuerId:
+def issuer_of(request: Request) -> IssuerId:
     """The issuer that a request names."""
-    return issuer_id(request.spec.issuer_ref, request.metadata.namespace)
+    return issuer_id(request.issuer_ref, request.metadata.namespace)

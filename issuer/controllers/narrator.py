@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
-    from issuer.api.issuer import Issuer
-    from issuer.api.request import CertificateRequest
+    from issuer.api.meta import ObjectMeta
+    from issuer.controllers.decision import Verdict
     from issuer.controllers.delivery import Delivery
-    from issuer.controllers.status import Verdict
+    from issuer.controllers.port import Request, RequestKind
     from issuer.kube.errors import KubeError
     from issuer.kube.events import EventRecorder
     from issuer.observe.metrics import Metrics
@@ -34,44 +34,45 @@ OUTCOMES: Final = {api.REASON_FAILED: "failed", api.REASON_DENIED: "denied"}
 class Narrator:
     """Writes events, log lines and counters about requests."""
 
-    def __init__(self, events: EventRecorder, metrics: Metrics, now: Callable[[], datetime]) -> None:
+    def __init__(self, events: EventRecorder, metrics: Metrics, kind: RequestKind, now: Callable[[], datetime]) -> None:
         self._events = events
         self._metrics = metrics
+        self._kind = kind
         self._now = now
 
-    def pending(self, request: CertificateRequest, verdict: Pend) -> None:
+    def pending(self, request: Request, verdict: Pend) -> None:
         """It waits, for a reason that is new."""
-        self._events.emit(reference(request), "Warning", verdict.event, verdict.message)
+        self._events.emit(self._reference(request), "Warning", verdict.event, verdict.message)
         if (certificate := _certificate(request)) is not None:
             # cert-manager copies Failed and Denied to the Certificate, but never Pending.
-            message = f"CertificateRequest {request.metadata.name}: {verdict.message}"
+            message = f"{self._kind.kind} {request.metadata.name}: {verdict.message}"
             self._events.emit(certificate, "Warning", verdict.event, message)
         _log.warning("request pending", **_fields(request), reason=verdict.event, message=verdict.message)
 
-    def unapproved(self, request: CertificateRequest, message: str, is_first: bool) -> None:  # noqa: FBT001 - a callback
+    def unapproved(self, request: Request, message: str, is_first: bool) -> None:  # noqa: FBT001 - a callback
         """No approver speaks about it; the log says so for the first request of an issuer only."""
-        self._events.emit(reference(request), "Warning", "NotApproved", message)
+        self._events.emit(self._reference(request), "Warning", "NotApproved", message)
         if (certificate := _certificate(request)) is not None:
             self._events.emit(
-                certificate, "Warning", "NotApproved", f"CertificateRequest {request.metadata.name}: {message}"
+                certificate, "Warning", "NotApproved", f"{self._kind.kind} {request.metadata.name}: {message}"
             )
         if is_first:
             _log.warning("request not approved", **_fields(request), message=message)
 
-    def finished(self, request: CertificateRequest, verdict: Fail | Issue) -> None:
+    def finished(self, request: Request, verdict: Fail | Issue) -> None:
         """It has ended, and its status says so."""
         if isinstance(verdict, Issue):
             self._issued(request, verdict)
         else:
             self._count(request, OUTCOMES[verdict.reason], "")
-            self._events.emit(reference(request), "Warning", verdict.event, verdict.message)
+            self._events.emit(self._reference(request), "Warning", verdict.event, verdict.message)
             _log.error("request failed", **_fields(request), reason=verdict.event, message=verdict.message)
 
-    def _issued(self, request: CertificateRequest, verdict: Issue) -> None:
+    def _issued(self, request: Request, verdict: Issue) -> None:
         issued = verdict.issued
         seconds = self._count(request, "issued", issued.authority)
         why = f" ({verdict.authority_message})" if issued.passed_over else ""
-        self._events.emit(reference(request), "Normal", "CertificateIssued", verdict.message + why)
+        self._events.emit(self._reference(request), "Normal", "CertificateIssued", verdict.message + why)
         _log.info(
             "request issued",
             **_fields(request),
@@ -81,9 +82,9 @@ class Narrator:
             passed_over=[str(error) for error in issued.passed_over],
         )
 
-    def _count(self, request: CertificateRequest, outcome: str, authority: str) -> float:
+    def _count(self, request: Request, outcome: str, authority: str) -> float:
         """Count one that has ended; returns the seconds since its approval."""
-        id_ = issuer_id(request.spec.issuer_ref, request.metadata.namespace)
+        id_ = issuer_id(request.issuer_ref, request.metadata.namespace)
         approved = request.approved_at
         seconds = max(0.0, (self._now() - approved).total_seconds()) if approved else 0.0
         self._metrics.request_finished(
@@ -96,40 +97,34 @@ class Narrator:
         )
         return seconds
 
-    def write_failed(self, request: CertificateRequest, verdict: Verdict, error: KubeError) -> None:
+    def write_failed(self, request: Request, verdict: Verdict, error: KubeError) -> None:
         """The status could not be written; it is tried again."""
         _log.warning("status not written", **_fields(request), verdict=type(verdict).__name__, error=str(error))
 
-    def dropped(self, request: CertificateRequest, verdict: Verdict, delivery: Delivery) -> None:
+    def dropped(self, request: Request, verdict: Verdict, delivery: Delivery) -> None:
         """A result has no one to go to."""
         _log.warning("result dropped", **_fields(request), verdict=type(verdict).__name__, because=delivery.value)
 
-    def unsettled(self, request: CertificateRequest, error: KubeError) -> None:
+    def unsettled(self, request: Request, error: KubeError) -> None:
         """It is gone, or has ended without us, and the API server does not say with which certificate; asked again."""
         _log.warning("end not known yet", **_fields(request), error=str(error))
 
-    def crashed(self, request: CertificateRequest, error: Exception) -> None:
+    def crashed(self, request: Request, error: Exception) -> None:
         """A defect of ours; the request is tried again and ends at its deadline."""
         _log.error("internal error", **_fields(request), error=type(error).__name__, exc_info=error)
 
+    def _reference(self, request: Request) -> ObjectReference:
+        return reference(request.metadata, self._kind.kind, self._kind.resource.api_version)
 
-def reference(obj: CertificateRequest | Issuer) -> ObjectReference:
+
+def reference(metadata: ObjectMeta, kind: str, api_version: str) -> ObjectReference:
     """What an event is about."""
-    kind, group_version = (
-        (api.KIND, f"{api.GROUP}/{api.VERSION}")
-        if isinstance(obj, api.CertificateRequest)
-        else (obj.kind, "cdn-issuer.io/v1alpha1")
-    )
     return ObjectReference(
-        api_version=group_version,
-        kind=kind,
-        namespace=obj.metadata.namespace,
-        name=obj.metadata.name,
-        uid=obj.metadata.uid,
+        api_version=api_version, kind=kind, namespace=metadata.namespace, name=metadata.name, uid=metadata.uid
     )
 
 
-def _certificate(request: CertificateRequest) -> ObjectReference | None:
+def _certificate(request: Request) -> ObjectReference | None:
     """The Certificate that cert-manager made the request for, if it did (an owner reference with `controller`)."""
     owner = next((o for o in request.metadata.owner_references if o.kind == "Certificate" and o.controller), None)
     if owner is None:
@@ -143,10 +138,10 @@ def _certificate(request: CertificateRequest) -> ObjectReference | None:
     )
 
 
-def _fields(request: CertificateRequest) -> dict[str, str | None]:
+def _fields(request: Request) -> dict[str, str | None]:
     return {
         "request": str(request.metadata.key),
         "uid": request.metadata.uid,
         "certificate": request.metadata.annotation(api.CERTIFICATE_NAME_ANNOTATION),
-        "issuer": str(issuer_id(request.spec.issuer_ref, request.metadata.namespace)),
+        "issuer": str(issuer_id(request.issuer_ref, request.metadata.namespace)),
     }

@@ -15,7 +15,8 @@ from issuer.api.request import CertificateRequest
 from issuer.authorities.base import AuthorityContext
 from issuer.authorities.transport import SharedTransport
 from issuer.controllers.book import IssuerBook, IssuerId
-from issuer.controllers.delivery import RESOURCE, StatusWriter
+from issuer.controllers.certificaterequests import RESOURCE, CertificateRequests
+from issuer.controllers.delivery import StatusWriter
 from issuer.controllers.issuers import RESOURCES, IssuerController
 from issuer.controllers.manager import Manager
 from issuer.controllers.narrator import Narrator
@@ -106,7 +107,7 @@ class Program(Manager):
             item=CertificateRequest,
             namespaces=namespaces,
             field_selector=f"spec.issuerRef.group={GROUP}",
-            keep=lambda request: self.book.serves(request.spec.issuer_ref),
+            keep=lambda request: self.book.serves(request.issuer_ref),
             lean=CertificateRequest.lean,
         )
         self.issuers = {ISSUER_KIND: Informer(client, RESOURCES[ISSUER_KIND], item=Issuer, namespaces=namespaces)}
@@ -132,8 +133,8 @@ class Program(Manager):
             engine=self.engine,
             queue=self.request_queue,
             topics=topics,
-            writer=StatusWriter(client, utc_now),
-            narrator=Narrator(self.events, metrics, utc_now),
+            writer=StatusWriter(client, CertificateRequests(), utc_now),
+            narrator=Narrator(self.events, metrics, CertificateRequests(), utc_now),
             now=utc_now,
             random=chance,
             pace=options.pace,

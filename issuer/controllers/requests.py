@@ -14,13 +14,14 @@ import asyncio
 import contextlib
 import math
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from issuer.authorities.base import SigningOrder
 from issuer.controllers.agenda import LATEST, OVER, Agenda, Result
 from issuer.controllers.approval import ApprovalWatch
 from issuer.controllers.book import IssuerId
 from issuer.controllers.census import measures
+from issuer.controllers.certificaterequests import RESOURCE
 from issuer.controllers.decision import (
     AwaitApproval,
     Fail,
@@ -30,7 +31,7 @@ from issuer.controllers.decision import (
     Turn,
     decide,
 )
-from issuer.controllers.delivery import RESOURCE, Delivery, perhaps_applied
+from issuer.controllers.delivery import Delivery, perhaps_applied
 from issuer.controllers.manager import Chore, StoppingError
 from issuer.controllers.memory import ENDED, RequestId, RequestMemory, RequestState, identify, issuer_of
 from issuer.controllers.topics import AccountRecovered, IssuerChanged
@@ -45,11 +46,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from datetime import datetime
 
-    from issuer.api.request import CertificateRequest
     from issuer.controllers.book import IssuerBook
     from issuer.controllers.delivery import StatusWriter
     from issuer.controllers.narrator import Narrator
     from issuer.controllers.pace import Pace
+    from issuer.controllers.port import Request
     from issuer.controllers.topics import Topics
     from issuer.kube.informer import Informer
     from issuer.kube.queue import WorkQueue
@@ -89,7 +90,7 @@ class RequestController:
     def __init__(
         self,
         *,
-        requests: Informer[CertificateRequest],
+        requests: Informer[Any],
         book: IssuerBook,
         engine: FailoverEngine,
         queue: WorkQueue[RequestId],
@@ -157,7 +158,7 @@ class RequestController:
         """Who waits, and for how long, and what may be left behind at a provider."""
         return measures(self.unfinished(), self.memory.unapproved, self._engine.orphans, self._now())
 
-    def unfinished(self) -> list[CertificateRequest]:
+    def unfinished(self) -> list[Request]:
         """Approved requests of ours that are there and have not ended yet."""
         waiting = [state.request for state in self.memory.all() if state.request.is_approved]
         return [request for request in waiting if self._current(identify(request)) is not None]
@@ -205,7 +206,7 @@ class RequestController:
             with contextlib.suppress(StoppingError):
                 await self._deliver(state, state.verdict)
 
-    async def _advance(self, request: CertificateRequest, state: RequestState | None) -> Result:
+    async def _advance(self, request: Request, state: RequestState | None) -> Result:
         entry = self._book.find(issuer_of(request))
         view = entry.view if entry else None
         now = self._now()
@@ -263,7 +264,7 @@ class RequestController:
             state.issued = outcome
         return outcome
 
-    def _survive(self, request: CertificateRequest, error: Exception) -> Result:
+    def _survive(self, request: Request, error: Exception) -> Result:
         """A defect of ours: try again as if the authorities were down, and end the request at its deadline."""
         self._narrator.crashed(request, error)
         now = self._now()
@@ -276,15 +277,14 @@ class RequestController:
             message = (
                 f"not signed by the deadline: an internal error ({type(error).__name__}); see the controller's log"
             )
-            state.verdict = Fail(message=message, event="InternalError")
+            state.verdict = Fail(message=message, event="InternalError", cause="InternalError")
         else:
             self.triggers.expect(state)
         return Result(look_again_at=state.turn_due, lane=lane_of(request, state))
 
     def _pend(self, state: RequestState, verdict: Pend, now: datetime) -> Result:
         """Say once why a request waits, and take it up again later."""
-        ready = state.request.ready
-        if state.why == verdict.why or (state.why is None and ready and ready.message == verdict.message):
+        if state.why == verdict.why or (state.why is None and state.request.told == verdict.message):
             state.why, state.pending = verdict.why, None
         else:
             state.pending, state.write_due, state.writes = verdict, -math.inf, 0
@@ -400,7 +400,7 @@ class RequestController:
         state.writes += 1
         return self._pace.write(state.writes, self._random, error)
 
-    def _current(self, id_: RequestId) -> CertificateRequest | None:
+    def _current(self, id_: RequestId) -> Request | None:
         """The request in the cache, unless another one has taken its name."""
         request = self._requests.get(id_.key)
         return request if request is not None and request.metadata.uid == id_.uid else None
@@ -415,7 +415,7 @@ def _turn_due(state: RequestState, verdict: Pend) -> float:
     return math.inf if verdict.retry_in is None else state.turn_due
 
 
-def _order(request: CertificateRequest, turn: Turn) -> SigningOrder:
+def _order(request: Request, turn: Turn) -> SigningOrder:
     meta = request.metadata
     return SigningOrder(
         uid=meta.uid,
@@ -424,5 +424,5 @@ def _order(request: CertificateRequest, turn: Turn) -> SigningOrder:
         created=meta.created or turn.expires,
         csr=turn.csr,
         duration=turn.duration,
-        usages=request.spec.usages,
+        usages=request.usages,
     )

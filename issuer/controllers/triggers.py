@@ -13,7 +13,7 @@ import asyncio
 import math
 from datetime import timedelta
 from itertools import chain, islice
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from issuer.controllers.decision import History, decisive, expiry
 from issuer.controllers.memory import identify, issuer_of
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable
     from datetime import datetime
 
-    from issuer.api.request import CertificateRequest
     from issuer.controllers.agenda import Agenda
     from issuer.controllers.approval import ApprovalWatch
     from issuer.controllers.book import IssuerBook, IssuerId
     from issuer.controllers.memory import RequestId, RequestMemory, RequestState
+    from issuer.controllers.port import Request
     from issuer.kube.informer import Change, Informer
     from issuer.signing.plan import Issued, NotIssued
 
@@ -53,7 +53,7 @@ class RequestTriggers:
     def __init__(
         self,
         *,
-        requests: Informer[CertificateRequest],
+        requests: Informer[Any],
         book: IssuerBook,
         memory: RequestMemory,
         agenda: Agenda[RequestId],
@@ -89,7 +89,7 @@ class RequestTriggers:
             self._suspect(request.metadata.uid)
             self._schedule(request, self._memory.note(request, self._now()))
 
-    def observe(self, change: Change[CertificateRequest]) -> None:
+    def observe(self, change: Change[Request]) -> None:
         """Take note of a change in the cache; our own writes of conditions are no reason to look again."""
         request = change.new or change.old
         if request is None or not self._concerns(request):
@@ -147,7 +147,7 @@ class RequestTriggers:
         return expiry(state.request, entry.view if entry else None, now, self.history(state.request, state))
 
     def history(
-        self, request: CertificateRequest, state: RequestState | None, outcome: Issued | NotIssued | None = None
+        self, request: Request, state: RequestState | None, outcome: Issued | NotIssued | None = None
     ) -> History:
         """What `decide` has to know of the past; `outcome` of a go that has just ended."""
         known = self._book.deadline(issuer_of(request))
@@ -161,7 +161,7 @@ class RequestTriggers:
             known_deadline=known,
         )
 
-    def _meet(self, request: CertificateRequest) -> RequestState | None:
+    def _meet(self, request: Request) -> RequestState | None:
         """Take note of an unfinished request; one that is new to us may be old."""
         is_new = self._memory.get(request.metadata.uid) is None
         state = self._memory.note(request, self._now())
@@ -171,7 +171,7 @@ class RequestTriggers:
                 self._suspect(request.metadata.uid)
         return state
 
-    async def _unfinished(self) -> AsyncIterator[CertificateRequest]:
+    async def _unfinished(self) -> AsyncIterator[Request]:
         """Every request of ours that has not ended, as it is at the moment when it is its turn."""
         by_issuer = (self._requests.by_index(UNFINISHED, issuer) for issuer in self._requests.index_values(UNFINISHED))
         async for request in _in_turns(chain.from_iterable(by_issuer)):
@@ -188,7 +188,7 @@ class RequestTriggers:
                     self._agenda.wake(state.id, lane_of(state.request, state))
         self._waking = asyncio.get_running_loop().call_soon(self._wake_some) if self._woken else None
 
-    def _schedule(self, request: CertificateRequest, state: RequestState | None) -> None:
+    def _schedule(self, request: Request, state: RequestState | None) -> None:
         if state is not None:
             self.expect(state)
         self._agenda.changed(identify(request), lane_of(request, state))
@@ -204,21 +204,21 @@ class RequestTriggers:
         left = (self.expiry(state, now) - now) / timedelta(seconds=1)
         return asyncio.get_running_loop().time() + left if left > 0 else None
 
-    def _concerns(self, request: CertificateRequest) -> bool:
-        return self._book.serves(request.spec.issuer_ref)
+    def _concerns(self, request: Request) -> bool:
+        return self._book.serves(request.issuer_ref)
 
 
-def issuers_waited_for(request: CertificateRequest) -> tuple[IssuerId, ...]:
+def issuers_waited_for(request: Request) -> tuple[IssuerId, ...]:
     """Of the index `UNFINISHED`: the issuer that a request names, unless it has ended."""
     return () if request.is_finished else (issuer_of(request),)
 
 
-def lane_of(request: CertificateRequest, state: RequestState | None = None) -> str:
+def lane_of(request: Request, state: RequestState | None = None) -> str:
     """Where a request is looked at: its issuer's lane, or that of the writes if there is one to do first."""
     return WRITES if state is not None and state.writes_next else str(issuer_of(request))
 
 
-def _matters(change: Change[CertificateRequest]) -> bool:
+def _matters(change: Change[Request]) -> bool:
     """Whether a change is more than what we write ourselves: the Ready condition and ours."""
     old, new = change.old, change.new
     return old is None or new is None or decisive(old) != decisive(new)

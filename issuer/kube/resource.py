@@ -21,6 +21,11 @@ class Resource:
     def __str__(self) -> str:
         return f"{self.plural}.{self.group}" if self.group else self.plural
 
+    @property
+    def api_version(self) -> str:
+        """As objects carry it: `group/version`, or `version` of the core group."""
+        return f"{self.group}/{self.version}" if self.group else self.version
+
     def path(self, namespace: str = "", name: str = "", subresource: str = "") -> str:
         """The path of the collection (no name), of one object, or of one of its subresources.
 

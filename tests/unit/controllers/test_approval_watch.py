@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 import pytest
 
 from issuer.api.meta import ObjectMeta
 from issuer.api.request import CertificateRequest, IssuerRef, RequestSpec
 from issuer.controllers.approval import PATIENCE, ApprovalWatch
+
+if TYPE_CHECKING:
+    from issuer.controllers.port import Request
 
 NOW = datetime(2026, 11, 25, 1, 4, 34, tzinfo=UTC)
 
@@ -23,7 +27,7 @@ class Told:
     def __init__(self) -> None:
         self.found: list[tuple[str, str, bool]] = []
 
-    def __call__(self, request: CertificateRequest, message: str, is_first: bool) -> None:
+    def __call__(self, request: Request, message: str, is_first: bool) -> None:
         self.found.append((request.metadata.uid, message, is_first))
 
 

@@ -18,7 +18,7 @@ from issuer.api.request import CertificateRequest
 from issuer.controllers.agenda import Agenda
 from issuer.controllers.approval import ApprovalWatch
 from issuer.controllers.book import IssuerBook, IssuerId
-from issuer.controllers.delivery import RESOURCE
+from issuer.controllers.certificaterequests import RESOURCE
 from issuer.controllers.memory import RequestId, RequestMemory
 from issuer.controllers.triggers import AT_A_TIME, RequestTriggers
 from issuer.kube.informer import Change, Informer

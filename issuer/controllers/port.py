@@ -1,0 +1,126 @@
+"""What the controllers need of a request for a certificate, whatever Kubernetes calls it.
+
+cert-manager's CertificateRequest is the first kind (`certificaterequests.py`). Another one, as Kubernetes' own
+CertificateSigningRequest, is a struct with the properties of `Request` and a `RequestKind` that says where it is and
+how a verdict is written to it. Whoever decides, signs, delivers and reports sees no more than that.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from issuer.api.meta import ObjectMeta
+    from issuer.api.request import IssuerRef
+    from issuer.controllers.decision import Verdict
+    from issuer.kube.resource import Resource
+
+
+class Request(Protocol):
+    """One request for one certificate; immutable. Every state that outlives a call is keyed by `metadata.uid`."""
+
+    @property
+    def metadata(self) -> ObjectMeta:
+        """Who it is."""
+        ...
+
+    @property
+    def issuer_ref(self) -> IssuerRef:
+        """The issuer that is asked to sign."""
+        ...
+
+    @property
+    def encoded_csr(self) -> str:
+        """The CSR as the API server holds it: base64 of PEM."""
+        ...
+
+    @property
+    def wants_ca(self) -> bool:
+        """Whether the certificate is to be one of a CA."""
+        ...
+
+    @property
+    def duration(self) -> str | None:
+        """How long it should live, as Go writes it; None: the default of its kind."""
+        ...
+
+    @property
+    def usages(self) -> tuple[str, ...]:
+        """cert-manager's names of the key usages; empty: its default."""
+        ...
+
+    @property
+    def authorities(self) -> str | None:
+        """Names, separated by commas, of the authorities that may sign it; None: all of them."""
+        ...
+
+    @property
+    def is_approved(self) -> bool:
+        """Whether an approver has approved it."""
+        ...
+
+    @property
+    def approved_at(self) -> datetime | None:
+        """When; None if it is not approved."""
+        ...
+
+    @property
+    def is_denied(self) -> bool:
+        """Whether an approver has denied it."""
+        ...
+
+    @property
+    def denial(self) -> str:
+        """What the approver said; may be empty."""
+        ...
+
+    @property
+    def is_invalid(self) -> bool:
+        """Whether somebody else has marked it as invalid."""
+        ...
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether it has reached its end; then nothing is written to it again."""
+        ...
+
+    @property
+    def told(self) -> str:
+        """What its status says of its state; empty if nobody has said anything."""
+        ...
+
+
+class RequestKind(Protocol):
+    """A kind of requests: where they are, and how they are read and written."""
+
+    @property
+    def kind(self) -> str:
+        """What its objects are called."""
+        ...
+
+    @property
+    def resource(self) -> Resource:
+        """Where they are."""
+        ...
+
+    def decode(self, raw: bytes) -> Request:
+        """Read one.
+
+        Raises:
+            msgspec.MsgspecError: it is none.
+        """
+        ...
+
+    def patch(self, request: Request, verdict: Verdict, now: datetime) -> bytes:
+        """The merge patch of `/status` that writes a verdict to the version of the request that was decided on."""
+        ...
+
+    def certificate(self, request: Request) -> bytes | None:
+        """The chain, PEM, that it has received."""
+        ...
+
+    def carries(self, request: Request, verdict: Verdict) -> bool:
+        """Whether a finished request shows this very verdict: our own write, whose answer got lost."""
+        ...
