@@ -113,7 +113,7 @@ class CircuitBreaker(Struct, frozen=True, rename="camel"):
     consecutive_failures: Annotated[
         int,
         Meta(
-            description="Failures in a row (timeouts, connection errors, 5xx) that open it.",
+            description="Consecutive failures (timeouts, connection errors, 5xx) that open it.",
             ge=1,
             le=100,
         ),

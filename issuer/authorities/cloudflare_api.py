@@ -128,7 +128,7 @@ class Api:
         query: Mapping[str, str | int] | None = None,
         body: Mapping[str, Any] | None = None,
     ) -> Reply:
-        """Make one call. There is no limit to its time as a whole; the caller sets one.
+        """Make one call, for which a token of the limits is taken. There is no limit to its time; the caller sets one.
 
         Raises:
             AuthorityError: of the kind that the answer, or its lack, amounts to. `Unavailable.ambiguous` is only ever
@@ -136,6 +136,7 @@ class Api:
         """
         if self._client.is_closed:
             raise Unavailable(self._authority, "this configuration of the authority is no longer in use")
+        await timeouts.token()
         clean = Cleaner(token)
         content = None if body is None else msgspec.json.encode(body)
         try:

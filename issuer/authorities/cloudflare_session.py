@@ -19,7 +19,7 @@ from issuer.authorities.cloudflare_zones import Zones
 from issuer.authorities.errors import Rejected, Unauthorized, Unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterator
+    from collections.abc import AsyncGenerator, Awaitable, Iterator
 
     from issuer.authorities.base import CallTimeouts, SigningOrder
     from issuer.authorities.cloudflare_api import Api, Reply
@@ -189,7 +189,7 @@ class OriginSession:
                 return zone
         return ""
 
-    async def _call(
+    def _call(
         self,
         method: str,
         path: str,
@@ -197,9 +197,8 @@ class OriginSession:
         *,
         query: dict[str, str | int] | None = None,
         body: dict[str, Any] | None = None,
-    ) -> Reply:
-        await timeouts.token()
-        return await self._api.call(method, path, token=self._token, timeouts=timeouts, query=query, body=body)
+    ) -> Awaitable[Reply]:
+        return self._api.call(method, path, token=self._token, timeouts=timeouts, query=query, body=body)
 
 
 def _zone_ids(reply: Reply, name: str) -> Iterator[str]:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from issuer.kube.client import KubeClient
 
 _ROUNDS: Final = 5
-"""Conflicts in a row that are answered at once; after that the caller backs off."""
+"""Consecutive conflicts that are answered at once; after that the caller backs off."""
 
 
 class Delivery(Enum):

@@ -1,7 +1,7 @@
 """The issuer controller: looks after every CDNIssuer and CDNClusterIssuer and says how it is.
 
 Whether a credential is accepted is asked with a cheap authenticated call: on a change of the issuer, when a call was
-refused, and every few minutes (sooner while something is wrong, since a mended Secret is not watched: the controller
+refused, and every few minutes (sooner while something is wrong, since Secrets are not watched: the controller
 only has the right to get it). Whether signing works is not asked here; that is known from real signatures alone, by the
 breakers of the engine. Both go into one status, which is written only when it says something new.
 """

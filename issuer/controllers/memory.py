@@ -53,7 +53,7 @@ class RequestState:
         verdict: the end, decided and not yet written.
         pending: why it waits, decided and not yet written.
         why: what the last written Pending condition was about.
-        writes: failed writes in a row.
+        writes: consecutive failed writes.
         write_due: loop time before which `pending` is not written again.
         perhaps_written: a write of the verdict may have reached the API server.
         is_writing: a write of the verdict is under way.

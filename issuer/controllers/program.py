@@ -22,6 +22,7 @@ from issuer.controllers.manager import Manager
 from issuer.controllers.narrator import Narrator
 from issuer.controllers.observer import EngineObserver
 from issuer.controllers.pace import Pace
+from issuer.controllers.received import ReceivedCertificates
 from issuer.controllers.requests import RequestController
 from issuer.controllers.topics import Topics
 from issuer.kube.events import EventRecorder
@@ -101,6 +102,7 @@ class Program(Manager):
         super().__init__(self.elector if options.leader_election else None, self.events, grace=options.grace)
         self.transport = SharedTransport(self.may_call)
         namespaces = tuple(options.namespaces) or ("",)
+        received = ReceivedCertificates()
         self.requests = Informer(
             client,
             RESOURCE,
@@ -108,7 +110,7 @@ class Program(Manager):
             namespaces=namespaces,
             field_selector=f"spec.issuerRef.group={GROUP}",
             keep=lambda request: self.book.serves(request.issuer_ref),
-            lean=CertificateRequest.lean,
+            lean=received.transform,
         )
         self.issuers = {ISSUER_KIND: Informer(client, RESOURCES[ISSUER_KIND], item=Issuer, namespaces=namespaces)}
         if options.cluster_issuers:
@@ -126,7 +128,9 @@ class Program(Manager):
         self.issuer_queue: WorkQueue[IssuerId] = WorkQueue()
         topics = Topics()
         observer = EngineObserver(metrics, topics)
-        self.engine = FailoverEngine(now=utc_now, random=chance, guard=self.may_call, observer=observer)
+        self.engine = FailoverEngine(
+            now=utc_now, random=chance, guard=self.may_call, observer=observer, received=received.__contains__
+        )
         self.request_controller = RequestController(
             requests=self.requests,
             book=self.book,

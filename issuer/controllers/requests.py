@@ -143,7 +143,6 @@ class RequestController:
 
     async def start(self) -> None:
         """Take up what is unfinished."""
-        self._engine.lead()
         await self.triggers.start()
 
     async def run(self) -> None:

@@ -24,7 +24,7 @@ class Backoff:
 
     @property
     def failures(self) -> int:
-        """How many failures there were in a row."""
+        """How many consecutive failures there were."""
         return self._failures
 
     def next(self) -> float:

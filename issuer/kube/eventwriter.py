@@ -66,7 +66,7 @@ class Series:
         happened: when it happened last.
         due: when it may be written.
         waits: it is in the recorder's queue, or being written.
-        failures: writes in a row that failed.
+        failures: consecutive writes that failed.
         name: of the Event, once it was written.
         suffix: of the name that it will have, so that a write whose answer was lost makes no second Event.
     """

@@ -54,7 +54,7 @@ class InvalidKeyPairError(ValueError):
     """No CA can sign with this.
 
     Attributes:
-        part: `tls.crt` or `tls.key`, whichever is to be mended.
+        part: `tls.crt` or `tls.key`, whichever is to be fixed.
         message: what is wrong; never its content.
     """
 

@@ -301,11 +301,11 @@ class Turn:
             return None
         finally:
             engine.ledger.existed(order, self._authority, account.name, others)
-        engine.ledger.looked(order.uid, self._authority, account.name, begun)
-        if found:
-            log.info(
-                "adopted a certificate whose answer was lost", request=self._request, authority=self._authority.name
-            )
+        if found is None:
+            engine.ledger.looked(order.uid, self._authority, account.name, begun)
+            return None
+        # It stopped at its match: of what else there may be it says nothing.
+        log.info("adopted a certificate whose answer was lost", request=self._request, authority=self._authority.name)
         return found
 
     def _adoptable(self, signed: Signed) -> Verified | None:

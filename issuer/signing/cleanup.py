@@ -15,10 +15,9 @@ import structlog
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
-from issuer.authorities.errors import AuthorityError, RateLimited, Rejected, Unauthorized, Unavailable, Unsupported
+from issuer.authorities.errors import AuthorityError, RateLimited, Rejected, Unauthorized, Unsupported
 from issuer.signing.calls import observed, open_session
-from issuer.signing.failures import CutOff, NotAsked
-from issuer.signing.ledger import GRACE
+from issuer.signing.failures import BreakerOpen, CutOff, NotAsked, QueueTooLong
 from issuer.signing.limits import Priority, SentAwayError
 from issuer.signing.permit import call_timeouts
 
@@ -84,7 +83,8 @@ class Cleanup:
                 self._engine.guard()
                 await self._clean_up(entry)
             except AuthorityError as error:
-                self._engine.ledger.failed(entry)
+                if not isinstance(error, NotAsked):
+                    self._engine.ledger.failed(entry)
                 failures[entry.account] += MOST_FAILURES if _is_the_accounts(error) else 1
                 log.info("an orphan is left for later", request=entry.request, error=str(error))
             except Exception as error:
@@ -111,9 +111,7 @@ class Cleanup:
         begun = engine.clock()
         orphans: list[str] = []
         async with self._call("find", authority, account) as timeouts:
-            async for signed in session.find(
-                entry.order, timeouts, since=max(entry.lost, min(begun, entry.sent + GRACE))
-            ):
+            async for signed in session.find(entry.order, timeouts, since=max(entry.lost, min(begun, entry.over))):
                 leaf = self._identify(signed.chain)
                 if leaf and ledger.orphaned(entry, signed.handle, *leaf):
                     # Whatever becomes of the look, this one is known from here on.
@@ -144,7 +142,8 @@ class Cleanup:
         try:
             slot = await account.limits.acquire(clock() + PATIENCE, Priority.CLEAN_UP)
         except (TimeoutError, SentAwayError):
-            raise Unavailable(authority.name, "busy") from None
+            limits = account.limits
+            raise QueueTooLong(authority.name, waiting=limits.waiting, settings=limits.settings) from None
         try:
             _check(account, authority.name)
             timeouts = authority.planned.common.timeouts
@@ -171,7 +170,7 @@ def _check(account: Account, authority: str) -> None:
     if blocked := account.blocked(authority):
         raise blocked
     if not account.breaker.closed:
-        raise Unavailable(authority, "it is down")
+        raise BreakerOpen(authority, failures=account.breaker.failures, until=None, last=account.last_error)
 
 
 def _is_the_accounts(error: AuthorityError) -> bool:

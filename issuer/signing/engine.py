@@ -44,6 +44,8 @@ class FailoverEngine:
             makes or revokes a certificate. What it raises comes out of `sign`.
         observer: hears of calls and changes.
         verify: checks an answer.
+        received: whether some request in the cluster has received the certificate with a fingerprint (SHA-256 of the
+            leaf, in hex), whoever had it signed: such a one is never revoked.
         identify: reads the leaf of a chain that was found, see `Cleanup`.
     """
 
@@ -54,12 +56,13 @@ class FailoverEngine:
         random: random.Random,
         guard: Callable[[], None],
         observer: Observer,
+        received: Callable[[str], bool] = lambda _: False,
         verify: Verify = verify_certificate,
         identify: Callable[[bytes], tuple[str, datetime] | None] = cleanup.identify,
     ) -> None:
         self._now = now
         self._registry = AccountRegistry(clock=_loop_time, now=now, random=random, observer=observer)
-        self._ledger = Ledger(clock=_loop_time, now=now)
+        self._ledger = Ledger(clock=_loop_time, now=now, received=received)
         self._context = EngineContext(
             registry=self._registry,
             ledger=self._ledger,
@@ -72,10 +75,6 @@ class FailoverEngine:
         )
         self._cleanup = cleanup.Cleanup(self._context, identify)
         self._checks = Checks(self._context)
-
-    def lead(self) -> None:
-        """From now on this process is the one that signs."""
-        self._ledger.lead()
 
     def suspect(self, uid: str) -> None:
         """A former process may have signed this request already: look before the first call to each authority.

@@ -72,7 +72,7 @@ class NoTime(Unavailable, Queued):
     """
 
     def __init__(self, authority: str, *, last: AuthorityError | None) -> None:
-        super().__init__(authority, f"no time left for it before the deadline{_ending(last)}")
+        super().__init__(authority, f"no time left for a call{_ending(last)}")
         self.last = last
 
 

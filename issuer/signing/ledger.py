@@ -14,7 +14,7 @@ kept, by UID and account:
     what happens                       suspected                              made
     POST answered                      -                                      noted, with its handle
     POST lost or cancelled             yes, since the loss                    -
-    look answered, something found     no more                                adopted, if it is good and nobody else's
+    look found what it looked for      as before; it stops there              adopted, if it is good and nobody else's
     look answered, nothing found       a former process's: no more.           -
                                        Ours: until 5 minutes after the POST
     look failed                        as before                              -
@@ -25,9 +25,9 @@ process had made by a call of its own, and what certainly nobody received, is an
 
 - Nothing is revoked before its request is settled; until then the next pass may still adopt it.
 - A look goes by key and names, and two requests may share both (a private key that is used again). Of what is found,
-  without a record of our own, is spared: what another request has; what existed before our first call was sent, as a
-  look then showed, or as its begin of life says; what began to live before this process was the one to sign; what was
-  made long after our last call; and everything, while another request with the same key is being signed.
+  without a record of our own, is spared: what another request has, or has received, also from a former process; what
+  existed before our first call was sent, as a look then showed, or as its begin of life says; what was made long after
+  our last call; and everything, while another request with the same key is being signed.
 - All of this is memory of one process, bounded in number and in age. What falls out is left alone, not revoked.
 """
 
@@ -41,8 +41,6 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 import structlog
 
-from issuer.pki.path import CLOCK_SKEW
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from datetime import datetime
@@ -51,6 +49,9 @@ if TYPE_CHECKING:
     from issuer.authorities.errors import Rejected
     from issuer.signing.registry import AuthorityState
 
+DATED_BACK: Final = timedelta(minutes=6)
+"""How long before it was made a certificate may begin to live: the reference provider dates back by five minutes, its
+times are whole seconds, and its clock may differ from ours."""
 GRACE: Final = 300.0
 """Seconds after a call in which the provider may still finish what nobody waits for any more."""
 FRESH: Final = 10.0
@@ -83,6 +84,7 @@ class Entry:
         first_sent: when the first call whose answer was lost was sent, UTC; None: none was lost.
         sent: loop time at which the last such call was sent.
         lost: loop time at which its answer was given up.
+        over: loop time from which on the provider has certainly finished it.
         looked: loop time at which the last look that answered began.
         made: handles of certificates that exist for certain, with the fingerprint of the leaf ("" if unreadable).
         before: handles of certificates that existed before the first call was sent.
@@ -97,6 +99,7 @@ class Entry:
     first_sent: datetime | None = None
     sent: float = float("-inf")
     lost: float = float("-inf")
+    over: float = float("-inf")
     looked: float = float("-inf")
     made: dict[str, str] = field(default_factory=dict)
     before: set[str] = field(default_factory=set)
@@ -111,7 +114,7 @@ class Entry:
     @property
     def is_open(self) -> bool:
         """An answer was lost, and the provider may have signed after the last look."""
-        return self.first_sent is not None and self.looked < self.sent + GRACE
+        return self.first_sent is not None and self.looked < self.over
 
     @property
     def request(self) -> str:
@@ -125,18 +128,28 @@ class Ledger:
     Args:
         clock: loop time.
         now: wall clock, UTC.
+        received: whether some request has received the certificate with a fingerprint, whoever had it signed.
+        grace: seconds after a call in which the provider may still finish what nobody waits for any more.
         most: entries that are kept.
         most_fates: requests and fingerprints that are kept.
     """
 
     def __init__(
-        self, *, clock: Callable[[], float], now: Callable[[], datetime], most: int = MOST, most_fates: int = MOST_FATES
+        self,
+        *,
+        clock: Callable[[], float],
+        now: Callable[[], datetime],
+        received: Callable[[str], bool],
+        grace: float = GRACE,
+        most: int = MOST,
+        most_fates: int = MOST_FATES,
     ) -> None:
         self._clock = clock
         self._now = now
         self._most = most
         self._most_fates = most_fates
-        self._leading_since = now()
+        self._received = received
+        self.grace = grace
         self._entries: OrderedDict[str, dict[str, Entry]] = OrderedDict()
         self._count = 0
         self._former: OrderedDict[str, dict[str, None]] = OrderedDict()
@@ -150,10 +163,6 @@ class Ledger:
 
     def __len__(self) -> int:
         return self._count
-
-    def lead(self) -> None:
-        """From now on this process signs; what began to live before is a former one's."""
-        self._leading_since = self._now()
 
     @contextmanager
     def signing(self, order: SigningOrder) -> Iterator[None]:
@@ -197,7 +206,7 @@ class Ledger:
     def lost(self, order: SigningOrder, authority: AuthorityState, account: str, sent: float) -> None:
         """A POST was sent at the loop time `sent`, and its answer is given up."""
         entry = self._entry(order, authority, account)
-        entry.sent, entry.lost = sent, self._clock()
+        entry.sent, entry.lost, entry.over = sent, self._clock(), sent + self.grace
         if entry.first_sent is None:
             entry.first_sent = self._now() - timedelta(seconds=max(0.0, self._clock() - sent))
 
@@ -294,7 +303,7 @@ class Ledger:
         """Whether to look for it now: once soon, and once when the provider has certainly finished."""
         if entry.order.uid not in self._fates or not entry.is_open or self._is_key_busy(entry):
             return False
-        return not entry.was_looked_for or self._clock() >= entry.sent + GRACE
+        return not entry.was_looked_for or self._clock() >= entry.over
 
     def orphaned(self, entry: Entry, handle: str, fingerprint: str, begins: datetime | None) -> bool:
         """Whether this certificate may be revoked now; if so nobody adopts it from here on.
@@ -311,6 +320,8 @@ class Ledger:
         if fingerprint and self._is_anothers(uid, fingerprint):
             return False
         if handle not in entry.made and not (fingerprint and begins and self._is_ours(entry, handle, begins)):
+            return False
+        if fingerprint and self._received(fingerprint):
             return False
         self._orphaned[handle] = None
         _shorten(self._orphaned, self._most_fates)
@@ -342,13 +353,12 @@ class Ledger:
             return False
         if self._forgot is not None and entry.sent <= self._forgot:
             return False
-        earliest = max(entry.first_sent - CLOCK_SKEW, self._leading_since.replace(microsecond=0))
-        last_sent = self._now() - timedelta(seconds=self._clock() - entry.sent)
-        return earliest <= begins <= last_sent + timedelta(seconds=GRACE)
+        earliest = entry.first_sent - DATED_BACK
+        return earliest <= begins <= self._now() + timedelta(seconds=entry.over - self._clock())
 
     def _fresh(self, entry: Entry) -> float:
         """Loop time from which on what was learnt of it counts."""
-        return max(entry.lost, min(self._clock(), entry.sent + GRACE) - FRESH)
+        return max(entry.lost, min(self._clock(), entry.over) - FRESH)
 
     def _is_anothers(self, uid: str, fingerprint: str) -> bool:
         owners, _ = self._owners.get(fingerprint, (set(), 0.0))

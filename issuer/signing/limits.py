@@ -50,12 +50,6 @@ class LimitSettings:
     in_flight: int = 10
 
 
-@dataclass(slots=True, eq=False)
-class _Waiter:
-    granted: asyncio.Future[bool]
-    needs_place: bool
-
-
 class Limits:
     """A token bucket and an in-flight limit.
 
@@ -69,7 +63,10 @@ class Limits:
         self._clock = clock
         self._tokens = float(settings.burst)
         self._filled = clock()
-        self._queues: dict[Priority, deque[_Waiter]] = {priority: deque() for priority in Priority}
+        # Who holds a place and needs a token never stands behind somebody who needs a place.
+        self._queues: dict[tuple[Priority, bool], deque[asyncio.Future[bool]]] = {
+            (priority, needs_place): deque() for priority in Priority for needs_place in (False, True)
+        }
         self._passed_over = 0
         self._timer: asyncio.Handle | None = None
 
@@ -88,7 +85,7 @@ class Limits:
     @property
     def waiting(self) -> int:
         """How many wait to sign."""
-        return sum(not waiter.granted.done() for waiter in self._queues[Priority.SIGN])
+        return sum(not granted.done() for granted in self._queues[Priority.SIGN, True])
 
     async def acquire(self, until: float, priority: Priority = Priority.SIGN) -> Slot:
         """Wait for a token and a place in flight, no longer than to the loop time `until`.
@@ -103,15 +100,16 @@ class Limits:
 
     def send_away(self) -> None:
         """Everybody who waits for a place gets a `SentAwayError`; whoever has one goes on."""
-        for priority, queue in self._queues.items():
-            self._queues[priority] = deque(waiter for waiter in queue if not waiter.needs_place)
-            for waiter in queue:
-                if waiter.needs_place and not waiter.granted.done():
-                    waiter.granted.set_result(False)
+        for priority in Priority:
+            queue = self._queues[priority, True]
+            while queue:
+                granted = queue.popleft()
+                if not granted.done():
+                    granted.set_result(False)
 
     async def _wait(self, until: float, priority: Priority, *, needs_place: bool) -> None:
         granted = asyncio.get_running_loop().create_future()
-        self._queues[priority].append(_Waiter(granted, needs_place))
+        self._queues[priority, needs_place].append(granted)
         self._pump()
         try:
             async with asyncio.timeout_at(until):
@@ -131,33 +129,36 @@ class Limits:
             self._timer.cancel()
             self._timer = None
         self._fill()
-        while (queue := self._next()) is not None:
+        while (turn := self._next()) is not None:
             if self._tokens < 1 - _EPSILON:
                 delay = max((1 - self._tokens) / self._settings.rate, _EPSILON)
                 self._timer = asyncio.get_running_loop().call_later(delay, self._pump)
                 return
-            able = self._able()
-            self._passed_over = self._passed_over + 1 if len(able) > 1 and queue is able[0] else 0
-            waiter = queue.popleft()
+            (priority, needs_place), is_passing = turn
+            self._passed_over = self._passed_over + 1 if is_passing else 0
             self._tokens -= 1
-            self.in_flight += waiter.needs_place
-            waiter.granted.set_result(True)
+            self.in_flight += needs_place
+            self._queues[priority, needs_place].popleft().set_result(True)
 
-    def _next(self) -> deque[_Waiter] | None:
-        """The queue whose turn it is: the most important one, or the next in every `SHARE`-th turn."""
+    def _next(self) -> tuple[tuple[Priority, bool], bool] | None:
+        """The queue whose turn it is, and whether it passes others by that also could go.
+
+        It is the most important one, or that of the next kind of work in every `SHARE`-th turn.
+        """
         able = self._able()
-        if len(able) > 1 and self._passed_over >= SHARE - 1:
-            return able[1]
-        return able[0] if able else None
+        others = [key for key in able if key[0] != able[0][0]]
+        if others and self._passed_over >= SHARE - 1:
+            return others[0], False
+        return (able[0], bool(others)) if able else None
 
-    def _able(self) -> list[deque[_Waiter]]:
+    def _able(self) -> list[tuple[Priority, bool]]:
         """The queues whose head may go as soon as there is a token."""
         able = []
-        for queue in self._queues.values():
-            while queue and queue[0].granted.done():
+        for (priority, needs_place), queue in self._queues.items():
+            while queue and queue[0].done():
                 queue.popleft()
-            if queue and (not queue[0].needs_place or self.in_flight < self._settings.in_flight):
-                able.append(queue)
+            if queue and (not needs_place or self.in_flight < self._settings.in_flight):
+                able.append((priority, needs_place))
         return able
 
     def _fill(self) -> None:

@@ -171,7 +171,8 @@ class Permit:
         try:
             await self._slot.prepay(self._budget.end)
         except TimeoutError:
-            raise NoTime(self._authority, last=self._account.recent_error) from None
+            limits = self._account.limits
+            raise QueueTooLong(self._authority, waiting=limits.waiting, settings=limits.settings) from None
         self._budget.stand_still(self._account.clock() - begun)
         self.check()
 

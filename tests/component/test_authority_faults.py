@@ -23,6 +23,7 @@ from tests.component.harness import (
     at_work,
     ended,
     live,
+    long_after,
     message,
     one_authority,
     pending,
@@ -182,6 +183,7 @@ async def test_what_a_slow_provider_signs_after_the_failover_is_revoked(new_stag
         key = parse_pem(csr).public_key
         async with asyncio.timeout(10):
             await stage.cdn.until(lambda: len(stage.cdn.live(key)) == sent)
+        long_after(stage)
         await sweep_once_back(stage)
         assert live(stage, csr) == 0
 
@@ -210,7 +212,7 @@ async def test_a_long_rate_limit_sends_requests_to_the_next_authority_without_a_
         second = await stage.ask("second", "web")
         request = await ended(stage, "second")
         assert signer_of(request) == "backup"
-        assert "edge: it wants no calls until " in signer_story(request)
+        assert "edge: rate-limited until " in signer_story(request)
         assert signatures(stage) == 1
         assert live(stage, first) == live(stage, second) == 0
 
@@ -229,7 +231,7 @@ async def test_with_one_authority_a_long_rate_limit_keeps_a_request_pending_unti
         stage.program.request_controller.triggers.wake()
         request = await ended(stage, "www")
         assert request.status.failure_time
-        assert "it wants no calls until " in message(request)
+        assert "rate-limited until " in message(request)
         assert signatures(stage) == 1
 
 
@@ -316,7 +318,7 @@ async def test_an_open_breaker_lets_nothing_through(new_stage: NewStage) -> None
         for name in names:
             request = stage.requests()[name]
             assert signer_of(request) == "backup"
-            assert "edge: not asked after 2 failures in a row, it is tried again at " in signer_story(request)
+            assert "edge: not asked after 2 consecutive failures, next try at " in signer_story(request)
             assert "HTTP 503" in signer_story(request)
             assert traced(signer_story(request))
 

@@ -111,7 +111,7 @@ async def test_a_request_that_nobody_can_sign_fails_at_its_deadline_and_no_soone
         assert failed is not None
         assert failed - approved >= timedelta(seconds=2)
         assert "deadline of 2s" in message(request)
-        assert "HTTP 503" in message(request) or "failures in a row" in message(request)
+        assert "HTTP 503" in message(request) or "consecutive failures" in message(request)
         await warned_of(stage, "www", "DeadlineExceeded", message(request))
 
 

@@ -66,7 +66,9 @@ async def test_a_stop_delivers_what_is_signed_while_checks_and_turns_hang(new_st
         stage.cdn.faults.set("hang")
         await stage.ask("two", "web")
         await until(lambda: stage.cdn.hanging == 1)
-        await stage.apply(objects.issuer("web", [stage.edge(**PATIENT)], namespace=stage.namespace, deadline="2h"))
+        other = {"cloudflare": {**stage.edge()["cloudflare"], "apiTokenSecretRef": {"name": "other", "key": "token"}}}
+        await stage.apply(objects.secret("other", stage.namespace, {"token": b"other"}))
+        await stage.apply(objects.issuer("other", [stage.edge(**PATIENT, **other)], namespace=stage.namespace))
         await until(lambda: stage.cdn.hanging == 2)
         stage.cluster.faults.remove(refused)
         await stage.stop_controller()

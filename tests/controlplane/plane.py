@@ -63,7 +63,7 @@ _CLUSTER_SCOPED: Final = frozenset(
 
 
 TRIES: Final = 10
-"""Conflicts in a row that are answered by reading again: controllers write to the same objects."""
+"""Consecutive conflicts that are answered by reading again: controllers write to the same objects."""
 
 
 class RefusedError(Exception):

@@ -418,12 +418,14 @@ def engine(
     guard: Callable[[], None] = lambda: None,
     seed: int = 1,
     verify: Verify | None = None,
+    received: Callable[[str], bool] = lambda _: False,
 ) -> FailoverEngine:
     return FailoverEngine(
         now=now,
         random=random.Random(seed),
         guard=guard,
         observer=observer or NullObserver(),
+        received=received,
         verify=verify or fake_verify,
         identify=fake_identify,
     )

@@ -155,6 +155,20 @@ async def test_a_look_that_holds_the_last_place_gets_its_tokens_beside_a_crowd()
     await asyncio.gather(*crowd)
 
 
+async def test_who_holds_a_place_gets_its_token_before_those_who_need_one() -> None:
+    """Else all places could be held by those who wait behind somebody who waits for a place."""
+    bucket = limits(rate=10, burst=2, in_flight=2)
+    slots = [await bucket.acquire(LONG) for _ in range(2)]
+    crowd = [asyncio.create_task(take(bucket, [])) for _ in range(5)]
+    await asyncio.sleep(0)
+    for slot in slots:
+        await slot.token(LONG)
+        await slot.prepay(LONG)
+        slot.release()
+    await asyncio.gather(*crowd)
+    assert clock() < 1
+
+
 async def test_who_waits_for_a_token_of_a_slot_is_not_sent_away() -> None:
     bucket = limits(rate=1, burst=1)
     slot = await bucket.acquire(LONG)

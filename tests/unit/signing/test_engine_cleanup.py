@@ -57,6 +57,19 @@ async def test_a_certificate_that_lost_out_is_revoked_once_the_request_is_settle
     assert [certificate.revoked for certificate in case.provider.certificates] == [True]
 
 
+async def test_of_two_that_a_request_has_left_behind_the_one_that_was_not_adopted_is_revoked_soon() -> None:
+    case = Case("hang_signed", "reset_signed")
+    outcome = await case.engine.sign(
+        order(), plan_of(planned(case.edge, common(attempts=2, failures=100)), case.backup), deadline=3600
+    )
+    assert isinstance(outcome, Issued)
+    assert len(case.provider.live("uid-1")) >= 1
+    case.provider.make(order())
+    case.engine.settle("uid-1", outcome.fingerprint)
+    await case.engine.clean_up()
+    assert [one.fingerprint for one in case.provider.live("uid-1")] == [outcome.fingerprint]
+
+
 async def test_nothing_is_revoked_before_the_request_is_settled() -> None:
     case = Case()
     await case.issue()

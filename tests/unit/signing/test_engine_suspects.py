@@ -87,7 +87,6 @@ async def test_a_certificate_that_a_former_process_delivered_is_not_revoked() ->
     in_use = edge.provider.make(order("a", key=b"shared"), good=False)
     await asyncio.sleep(60)
     machine, plan = engine(), plan_of(planned(edge, common(attempts=2, failures=100)))
-    machine.lead()
     machine.suspect("b")
     edge.provider.will("reset")
     outcome = await machine.sign(order("b", key=b"shared"), plan, deadline=3600)

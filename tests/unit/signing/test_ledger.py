@@ -15,7 +15,10 @@ EDGE = AuthorityState(planned(FakeAuthority(Provider("edge"))), kind="CDNIssuer"
 class Case:
     def __init__(self, most: int = 100, most_fates: int = 100) -> None:
         self.time = 1000.0
-        self.ledger = Ledger(clock=lambda: self.time, now=self.now, most=most, most_fates=most_fates)
+        self.received: set[str] = set()
+        self.ledger = Ledger(
+            clock=lambda: self.time, now=self.now, received=self.received.__contains__, most=most, most_fates=most_fates
+        )
 
     def now(self) -> datetime:
         return START + timedelta(seconds=self.time)
@@ -262,15 +265,23 @@ def test_one_look_may_learn_of_all_that_was_lost_before_it() -> None:
 def test_what_a_former_process_made_is_never_revoked() -> None:
     """A certificate with the same key and names, made for an earlier request and in use."""
     case = Case()
-    former = case.now()
-    case.time += 120
-    case.ledger.lead()
     case.ledger.suspect("a")
+    former, older = case.now(), case.now() - timedelta(hours=1)
+    case.received.add("leaf")
     case.time += 120
     case.lose()
     case.ledger.settle("a", None)
-    assert not case.orphans("former", "leaf", former)
+    assert not case.orphans("received", "leaf", former)
+    assert not case.orphans("older than our call", "another leaf", older)
     assert case.orphans("ours", "other leaf", case.now())
+
+
+def test_what_somebody_has_received_is_never_revoked_not_even_by_a_record_of_ours() -> None:
+    case = Case()
+    case.make("id", "leaf")
+    case.received.add("leaf")
+    case.ledger.settle("a", None)
+    assert not case.orphans("id", "leaf")
 
 
 def test_what_existed_before_our_first_call_is_never_revoked() -> None:

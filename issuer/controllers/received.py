@@ -1,0 +1,50 @@
+"""Which certificates requests have received, as this process has seen in the cluster.
+
+A certificate that somebody received must never be revoked, also where a former process had it signed and delivered it,
+and where its request is long gone: pods may still serve it. So the fingerprint of each that passes through the cache is
+kept; a look at the provider may find it for another request with the same private key.
+"""
+
+from __future__ import annotations
+
+import binascii
+import hashlib
+from base64 import b64decode
+from typing import TYPE_CHECKING, Final
+
+from issuer.pki.pem import InvalidPemError, blocks
+
+if TYPE_CHECKING:
+    from issuer.api.request import CertificateRequest
+
+MOST: Final = 200_000
+"""Fingerprints that are kept, of 32 bytes each; the oldest go first."""
+
+
+class ReceivedCertificates:
+    """The fingerprints (SHA-256 of the leaf) of certificates that requests have received."""
+
+    def __init__(self, most: int = MOST) -> None:
+        self._most = most
+        self._seen: dict[bytes, None] = {}
+
+    def __contains__(self, fingerprint: str) -> bool:
+        """Whether somebody has received the certificate with this fingerprint, in hex."""
+        return bytes.fromhex(fingerprint) in self._seen
+
+    def transform(self, request: CertificateRequest) -> CertificateRequest:
+        """Take note of what a request has received, and leave out what nobody reads (a `transform` of the informer)."""
+        if request.status.certificate and (found := _fingerprint(request.status.certificate)):
+            self._seen.pop(found, None)
+            self._seen[found] = None
+            if len(self._seen) > self._most:
+                del self._seen[next(iter(self._seen))]
+        return request.lean()
+
+
+def _fingerprint(encoded: str) -> bytes | None:
+    try:
+        chain = blocks(b64decode(encoded))
+    except (binascii.Error, ValueError, InvalidPemError):
+        return None
+    return hashlib.sha256(chain[0].der).digest() if chain else None
