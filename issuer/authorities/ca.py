@@ -259,11 +259,11 @@ class CASession:
 
 
 def _renewal_time(lifetime: timedelta) -> timedelta:
-    """How long before its end a CA should be renewed: when it could no longer sign for the usual duration.
+    """How long before its end a CA should be renewed: when it can no longer sign for the usual duration.
 
-    One that lives no longer than that never could; a third of its life is when cert-manager renews it by default.
+    But not before a third of its life is left, which is when cert-manager renews it by default.
     """
-    return USUAL_DURATION if lifetime > USUAL_DURATION else lifetime / 3
+    return min(USUAL_DURATION, lifetime / 3)
 
 
 def _ending(pair: KeyPair, *, expired: bool = False) -> str:
