@@ -188,6 +188,8 @@ class Manager:
                 return f"the API server knows no {informer.resource}; install the CRDs"
             if not informer.synced.is_set():
                 return f"the cache of {informer.resource} is not filled yet"
+        if self._elector is not None and self._elector.forbidden:
+            return f"the Lease cannot be had: {self._elector.forbidden}"
         return None
 
     def may_call(self) -> None:

@@ -28,7 +28,7 @@ import msgspec
 
 from issuer.api.meta import format_micro_time
 from issuer.kube.client import decode
-from issuer.kube.errors import ConflictError, KubeError, LeaseLostError, NotFoundError, UnreachableError
+from issuer.kube.errors import ConflictError, ForbiddenError, KubeError, LeaseLostError, NotFoundError, UnreachableError
 from issuer.kube.resource import LEASES, Resource
 
 if TYPE_CHECKING:
@@ -126,6 +126,7 @@ class LeaderElector:
         self._held: _Lease | None = None
         self._renewed = float("-inf")
         self._complaint = ""
+        self._forbidden = ""
         self._attempts: deque[LeaseSpec] = deque(maxlen=16)
         self._observed: tuple[LeaseSpec, float] | None = None
         self._missed: float | None = None
@@ -141,6 +142,11 @@ class LeaderElector:
         if self._held is not None:
             return self.identity
         return (self._observed[0].holder_identity or "") if self._observed else ""
+
+    @property
+    def forbidden(self) -> str:
+        """Why this process may not even try to lead: a right is missing. Empty if none is."""
+        return self._forbidden
 
     def check(self) -> None:
         """Ask before each write.
@@ -251,13 +257,16 @@ class LeaderElector:
                     return await self._take(self._held, renewal=True)
                 except (ConflictError, NotFoundError):
                     pass  # somebody has written to it or deleted it, for whatever reason: look
-            return await self._look_and_take()
+            is_ours = await self._look_and_take()
         except KubeError as error:
             # Every two seconds, perhaps for hours: as a warning only when it is news.
             level = logging.DEBUG if str(error) == self._complaint else logging.WARNING
             self._complaint = str(error)
+            self._forbidden = str(error) if isinstance(error, ForbiddenError) else ""
             logger.log(level, "the lease %s/%s: %s", self._namespace, self._name, error)
             return False
+        self._forbidden = ""
+        return is_ours
 
     async def _look_and_take(self) -> bool:
         try:

@@ -63,6 +63,7 @@ class Elector:
     """Holds the Lease from the beginning."""
 
     def __init__(self, story: list[str]) -> None:
+        self.forbidden = ""
         self._story = story
 
     async def lead(self, work: Any) -> None:
@@ -213,6 +214,13 @@ async def test_a_controller_that_breaks_ends_the_program() -> None:
     with pytest.raises(ExceptionGroup):
         await case.manager.run(case.stop)
     assert not case.manager.is_leading
+
+
+async def test_a_replica_that_may_not_have_the_lease_is_not_ready_and_says_why() -> None:
+    case = Case(leader_election=True)
+    assert case.manager.unready() is None
+    cast("Elector", case.manager._elector).forbidden = "no right to get leases"
+    assert case.manager.unready() == "the Lease cannot be had: no right to get leases"
 
 
 async def test_health_and_counts_are_those_of_all_controllers() -> None:

@@ -559,8 +559,13 @@ async def test_every_call_is_shorter_than_the_renew_deadline() -> None:
 async def test_a_failure_that_stays_is_a_warning_once(caplog: pytest.LogCaptureFixture) -> None:
     server = Server()
     server.before = failing(ForbiddenError(403, "Forbidden", "no right"))
-    task = asyncio.create_task(elector(server).lead(Work()))
+    elect = elector(server)
+    task = asyncio.create_task(elect.lead(Work()))
     await asyncio.sleep(100)
+    assert "no right" in elect.forbidden
+    server.before = None
+    await asyncio.sleep(10)
+    assert elect.forbidden == ""
     await stop(task)
     assert caplog.text.count("no right") == 1
 
