@@ -27,7 +27,8 @@ process had made by a call of its own, and what certainly nobody received, is an
 - A look goes by key and names, and two requests may share both (a private key that is used again). Of what is found,
   without a record of our own, is spared: what another request has, or has received, also from a former process; what
   existed before our first call was sent, as a look then showed, or as its begin of life says; what was made long after
-  our last call; and everything, while another request with the same key is being signed.
+  our last call; and everything, while another request with the same key is being signed, or where a former process may
+  have signed: for the same request, if the look before our first call failed, or for another one with the same key.
 - All of this is memory of one process, bounded in number and in age. What falls out is left alone, not revoked.
 """
 
@@ -68,6 +69,7 @@ MOST_FATES: Final = 20_000
 """Requests and fingerprints that are remembered."""
 
 T = TypeVar("T")
+K = TypeVar("K")
 
 log = structlog.get_logger(__name__)
 
@@ -88,6 +90,7 @@ class Entry:
         looked: loop time at which the last look that answered began.
         made: handles of certificates that exist for certain, with the fingerprint of the leaf ("" if unreadable).
         before: handles of certificates that existed before the first call was sent.
+        is_blind: nobody knows those, and a former process may have made some.
         failures: consecutive ones of cleaning up.
         due: loop time before which it is not tried again.
     """
@@ -103,6 +106,7 @@ class Entry:
     looked: float = float("-inf")
     made: dict[str, str] = field(default_factory=dict)
     before: set[str] = field(default_factory=set)
+    is_blind: bool = False
     failures: int = 0
     due: float = float("-inf")
 
@@ -153,6 +157,7 @@ class Ledger:
         self._entries: OrderedDict[str, dict[str, Entry]] = OrderedDict()
         self._count = 0
         self._former: OrderedDict[str, dict[str, None]] = OrderedDict()
+        self._former_keys: OrderedDict[bytes, set[str]] = OrderedDict()
         self._fates: OrderedDict[str, str | None] = OrderedDict()
         self._owners: OrderedDict[str, tuple[set[str], float]] = OrderedDict()
         self._claims: OrderedDict[str, set[str]] = OrderedDict()
@@ -168,6 +173,9 @@ class Ledger:
     def signing(self, order: SigningOrder) -> Iterator[None]:
         """A pass for this request: whatever it had left may be adopted."""
         self._fates.pop(order.uid, None)
+        if order.uid in self._former:
+            self._former_keys.setdefault(order.csr.public_key, set()).add(order.uid)
+            _shorten(self._former_keys, self._most_fates)
         uids = self._signing.setdefault(order.csr.public_key, {})
         uids[order.uid] = uids.get(order.uid, 0) + 1
         try:
@@ -209,6 +217,7 @@ class Ledger:
         entry.sent, entry.lost, entry.over = sent, self._clock(), sent + self.grace
         if entry.first_sent is None:
             entry.first_sent = self._now() - timedelta(seconds=max(0.0, self._clock() - sent))
+            entry.is_blind = account not in self._former.get(order.uid, {account: None})
 
     def looked(self, uid: str, authority: AuthorityState, account: str, begun: float) -> None:
         """A look that began at the loop time `begun` has answered, with all there is."""
@@ -349,9 +358,11 @@ class Ledger:
 
     def _is_ours(self, entry: Entry, handle: str, begins: datetime) -> bool:
         """Whether a certificate that a look found can only stem from a lost call of this request."""
-        if entry.first_sent is None or handle in entry.before or self._is_key_busy(entry):
+        if entry.first_sent is None or entry.is_blind or handle in entry.before or self._is_key_busy(entry):
             return False
         if self._forgot is not None and entry.sent <= self._forgot:
+            return False
+        if self._former_keys.get(entry.order.csr.public_key, set()) - {entry.order.uid}:
             return False
         earliest = entry.first_sent - DATED_BACK
         return earliest <= begins <= self._now() + timedelta(seconds=entry.over - self._clock())
@@ -406,6 +417,6 @@ def _is_at(entry: Entry, authority: AuthorityState, account: str) -> bool:
     )
 
 
-def _shorten(memory: OrderedDict[str, T], most: int) -> None:
+def _shorten(memory: OrderedDict[K, T], most: int) -> None:
     while len(memory) > most:
         memory.popitem(last=False)

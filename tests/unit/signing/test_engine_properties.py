@@ -15,6 +15,7 @@ from structlog.testing import capture_logs
 from issuer.signing.breaker import BreakerState
 from issuer.signing.plan import Issued
 from tests.unit.signing.signing_case import (
+    START,
     Call,
     FakeAuthority,
     Heard,
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
 OPEN_FOR = 20.0
 ATTEMPT = 8.0
 EPSILON = 0.01
+RATE = 2
+BURST = 3
 FAULTS = [
     "ok",
     "slow_answer",
@@ -81,6 +84,7 @@ class Request:
     lives: float
     key: int
     suspect: bool = False
+    former: bool = False
     gone_after: float | None = None
     lost_write: bool = False
     deadline: float = 0.0
@@ -96,6 +100,7 @@ def requests(shared_keys: bool) -> st.SearchStrategy[list[Request]]:
         lives=st.sampled_from([1.0, 9.0, 60.0, 300.0]),
         key=st.integers(0, 1 if shared_keys else 0),
         suspect=st.booleans(),
+        former=st.booleans(),
         gone_after=st.sampled_from([None, None, None, 0.2, 4.0, 20.0]),
         lost_write=st.sampled_from([False, False, False, True]),
     )
@@ -139,32 +144,43 @@ class World:
         for provider in self.providers:
             provider.begins, provider.ends = self.heard.begins, self.heard.ends
         self.authorities = [FakeAuthority(one, one.name, account=f"{one.name}/1") for one in self.providers]
-        self.engine: FailoverEngine = engine(self.heard)
+        self.received: set[str] = set()
+        self.shares_keys = False
+        self.engine: FailoverEngine = engine(self.heard, received=self.received.__contains__)
         spec = common(
             attempt=f"{ATTEMPT:g}s",
             turn="30s",
             failures=2,
             open_for=f"{OPEN_FOR:g}s",
             in_flight=in_flight,
-            rate=2,
-            burst=3,
+            rate=RATE,
+            burst=BURST,
         )
         self.plan: IssuerPlan = plan_of(*(planned(authority, spec) for authority in self.authorities))
 
     async def play(self, all_requests: list[Request], *, shared_keys: bool) -> None:
+        self.shares_keys = shared_keys
         for number, request in enumerate(all_requests):
             request.uid = f"uid-{number}"
+            if request.former:
+                request.arrives = 0.0
+                made = self.providers[0].make(self.order(request, shared_keys=shared_keys, uid=f"former-{number}"))
+                if not request.suspect:
+                    self.received.add(made.fingerprint)
         sweeper = asyncio.create_task(self.sweep_for_ever())
         await asyncio.gather(*(self.live(request, shared_keys=shared_keys) for request in all_requests))
         sweeper.cancel()
         await asyncio.gather(sweeper, return_exceptions=True)
         await self.recover()
 
+    def order(self, request: Request, *, shared_keys: bool, uid: str = "") -> SigningOrder:
+        key = f"key-{request.key}" if shared_keys else f"key of {request.uid}"
+        return order(uid or request.uid, key=key.encode(), created=START if request.suspect else now())
+
     async def live(self, request: Request, *, shared_keys: bool) -> None:
         await asyncio.sleep(request.arrives)
         request.deadline = clock() + request.lives
-        key = f"key-{request.key}".encode() if shared_keys else None
-        work = asyncio.create_task(self.issue(request, order(request.uid, key=key, created=now())))
+        work = asyncio.create_task(self.issue(request, self.order(request, shared_keys=shared_keys)))
         if request.gone_after is not None:
             await asyncio.wait([work], timeout=request.gone_after)
             work.cancel()
@@ -211,6 +227,10 @@ class World:
     def check(self, all_requests: list[Request]) -> None:
         assert self.heard.faults == []
         delivered = {request.delivered for request in all_requests}
+        looks_failed = any(call.kind == "find" and call.fault != "ok" for one in self.providers for call in one.calls)
+        blind = {request.uid for request in all_requests if request.suspect} if looks_failed else set()
+        if self.shares_keys and any(request.suspect for request in all_requests):
+            blind |= {request.uid for request in all_requests}
         for request in all_requests:
             assert all(when <= request.deadline + EPSILON for when in request.returns)
             spent = 0.0
@@ -231,7 +251,13 @@ class World:
             if certificate.fingerprint in delivered:
                 assert not certificate.revoked, f"{certificate.handle} was delivered and is revoked"
             else:
-                assert certificate.revoked, f"{certificate.handle} was not delivered and is live"
+                assert certificate.revoked or certificate.uid in blind, f"{certificate.handle} is nobody's and is live"
+        for provider in self.providers:
+            formers = [certificate for certificate in provider.certificates if certificate.uid.startswith("former-")]
+            assert not any(certificate.revoked for certificate in formers), "what another process made is revoked"
+            for index, since in enumerate(provider.wire):
+                within = [when for when in provider.wire[index:] if when <= since + 10]
+                assert len(within) <= BURST + RATE * 10 + 1, f"{len(within)} calls in 10 s"
         event("delivered" if delivered - {None} else "nothing delivered")
 
 

@@ -269,11 +269,33 @@ def test_what_a_former_process_made_is_never_revoked() -> None:
     former, older = case.now(), case.now() - timedelta(hours=1)
     case.received.add("leaf")
     case.time += 120
+    case.look()
     case.lose()
     case.ledger.settle("a", None)
     assert not case.orphans("received", "leaf", former)
     assert not case.orphans("older than our call", "another leaf", older)
     assert case.orphans("ours", "other leaf", case.now())
+
+
+def test_where_a_former_process_may_have_signed_and_nobody_looked_nothing_found_is_revoked() -> None:
+    case = Case()
+    case.ledger.suspect("a")
+    case.lose()
+    case.make("ours for certain", "leaf")
+    case.ledger.settle("a", None)
+    assert not case.orphans("id", "other leaf", case.now())
+    assert case.orphans("ours for certain", "leaf")
+
+
+def test_what_a_former_process_may_have_signed_for_another_request_with_the_same_key_is_never_revoked() -> None:
+    case = Case()
+    case.ledger.suspect("b")
+    with case.ledger.signing(order("b", key=b"key")):
+        pass
+    case.ledger.settle("b", None)
+    case.lose("a", key=b"key")
+    case.ledger.settle("a", None)
+    assert not case.orphans("id", "other leaf", case.now())
 
 
 def test_what_somebody_has_received_is_never_revoked_not_even_by_a_record_of_ours() -> None:
