@@ -138,7 +138,8 @@ class RequestTriggers:
                 lost += self._heal(state)
         async for id_ in _in_turns(self._memory.waiting()):
             shown = self._requests.get(id_.key)
-            if shown is None or shown.metadata.uid != id_.uid or shown.is_finished:
+            is_gone = shown is None or shown.metadata.uid != id_.uid or shown.is_finished
+            if is_gone and self._memory.get(id_.uid) is None:
                 self._approvals.forget(id_.uid)
                 self._memory.close(id_.uid, lasting=False)
         self._healed(lost)
