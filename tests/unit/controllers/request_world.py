@@ -14,6 +14,7 @@ import looptime
 from structlog.testing import capture_logs
 
 from issuer.api.meta import format_micro_time
+from issuer.api.request import AUTHORITIES_ANNOTATION
 from issuer.authorities.base import AuthorityContext
 from issuer.controllers.agenda import LATEST, Result
 from issuer.controllers.book import IssuerBook
@@ -180,8 +181,11 @@ class World:
                 self.server.save(raw)
 
     def touch(self, name: str) -> None:
+        """Somebody changes an annotation: now one that is nothing to us, now the one that we decide on."""
         if (raw := self.server.objects.get(request_key(name))) is not None:
-            raw["metadata"]["annotations"] = {"touched": str(self.server.version)}
+            version = self.server.version
+            annotation = {"touched": str(version)} if version % 2 else {AUTHORITIES_ANNOTATION: "edge"}
+            raw["metadata"]["annotations"] = annotation
             self.server.save(raw)
 
     def finish(self, name: str, number: int) -> None:

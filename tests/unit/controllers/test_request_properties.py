@@ -32,6 +32,8 @@ from tests.unit.controllers.request_world import GO, HANG, ISSUERS, NAMES, World
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from issuer.api.meta import ObjectKey
+
 EXAMPLES = int(os.environ.get("CDN_ISSUER_EXAMPLES", "120"))
 """Sequences that are tried; `CDN_ISSUER_EXAMPLES=2000` tries more."""
 HOLD = 40.0
@@ -145,6 +147,32 @@ def test_where_only_the_authorities_fail_every_request_ends_at_its_deadline(
         world = World(goes=goes, then=last)
         world.clock.ticking = is_ticking
         await live(world, first + before, then, ON_TIME)
+
+    play(scenario)
+
+
+def test_a_result_outlives_a_change_of_its_request_at_the_moment_of_the_write() -> None:
+    async def scenario() -> None:
+        world = World(goes=[Go("issued")])
+
+        def restrict(key: ObjectKey) -> None:
+            world.touch(key.name)
+            world.touch(key.name)
+
+        world.server.intercept = restrict
+        world.server.writes.append(Answer("conflict"))
+        await live(world, [], FIRST, LATE)
+        assert world.engine.made == len(world.server.delivered) == 1
+
+    play(scenario)
+
+
+def test_a_certificate_that_was_written_although_the_answer_said_no_is_told_even_if_its_request_is_gone_then() -> None:
+    async def scenario() -> None:
+        world = World(goes=[Go("issued")])
+        world.server.writes.append(Answer("500", applied=True))
+        await live(world, [], [("lag", 30.0), *FIRST, ("time", 30.001), ("delete", "b")], LATE)
+        assert len(world.server.delivered) == 1
 
     play(scenario)
 
