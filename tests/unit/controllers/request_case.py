@@ -20,7 +20,7 @@ import msgspec
 from cryptography.hazmat.primitives import hashes, serialization
 
 from issuer.api.issuer import GROUP, Issuer
-from issuer.api.meta import ObjectKey
+from issuer.api.meta import ObjectKey, format_micro_time
 from issuer.api.request import CertificateRequest
 from issuer.authorities.errors import InProgress, Unavailable
 from issuer.controllers.book import IssuerId
@@ -169,7 +169,12 @@ class Server:
         uid = f"{name}-{self.version + 1}"
         self.save(
             {
-                "metadata": {"namespace": NAMESPACE, "name": name, "uid": uid},
+                "metadata": {
+                    "namespace": NAMESPACE,
+                    "name": name,
+                    "uid": uid,
+                    "creationTimestamp": format_micro_time(START + timedelta(seconds=loop_time())),
+                },
                 "spec": {
                     "request": CSR,
                     "issuerRef": {"group": GROUP, "kind": "CDNIssuer", "name": issuer},
