@@ -79,7 +79,7 @@ class StatusWriter:
             try:
                 return await self._patch(current, verdict)
             except (ConflictError, NotFoundError):
-                latest = await self.read(request.metadata.key, request.metadata.uid)
+                latest = await self._read_again(request)
             if latest is None:
                 return Delivered(delivery=Delivery.GONE)
             if latest.is_finished:
@@ -89,6 +89,13 @@ class StatusWriter:
                 return Delivered(delivery=Delivery.CHANGED, latest=latest)
             current = latest
         return await self._patch(current, verdict)
+
+    async def _read_again(self, request: Request) -> Request | None:
+        """The request after a write that was refused. That the read fails does not mean that the write may be done."""
+        try:
+            return await self.read(request.metadata.key, request.metadata.uid)
+        except (ServerError, UnreachableError) as error:
+            raise UnreachableError(str(error), sent=False) from error
 
     async def delivered(self, key: ObjectKey, uid: str) -> str | None:
         """The fingerprint of the certificate that a request has got; None if it has none, or is gone.

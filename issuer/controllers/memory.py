@@ -96,7 +96,7 @@ class RequestMemory:
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._open: dict[str, RequestState] = {}
-        self._unapproved: set[str] = set()
+        self._unapproved: dict[str, ObjectKey] = {}
         self._ended: dict[str, float] = {}
 
     @property
@@ -108,6 +108,10 @@ class RequestMemory:
         """Every open request."""
         return list(self._open.values())
 
+    def waiting(self) -> list[RequestId]:
+        """Every request that no approver has spoken about."""
+        return [RequestId(key, uid) for uid, key in self._unapproved.items()]
+
     def get(self, uid: str) -> RequestState | None:
         """An open request."""
         return self._open.get(uid)
@@ -116,9 +120,9 @@ class RequestMemory:
         """Take note of an unfinished request as it is now; its state, if an approver has spoken about it."""
         uid = request.metadata.uid
         if not (request.is_approved or request.is_denied or request.is_invalid):
-            self._unapproved.add(uid)
+            self._unapproved[uid] = request.metadata.key
             return self._open.get(uid)
-        self._unapproved.discard(uid)
+        self._unapproved.pop(uid, None)
         state = self._open.get(uid)
         if state is None:
             if uid in self._ended:
@@ -130,7 +134,7 @@ class RequestMemory:
     def close(self, uid: str, *, lasting: bool) -> None:
         """It is over; `lasting`: its object may still show it unfinished for a while."""
         self._open.pop(uid, None)
-        self._unapproved.discard(uid)
+        self._unapproved.pop(uid, None)
         if lasting:
             self._ended[uid] = self._clock() + ENDED
         else:

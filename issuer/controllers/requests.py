@@ -272,12 +272,16 @@ class RequestController:
             return OVER
         state.turns += 1
         state.turn_due = _loop_time() + self._pace.turn(state.turns, self._random)
-        if request.is_approved and now >= self.triggers.expiry(state, now):
+        left = (self.triggers.expiry(state, now) - now) / timedelta(seconds=1)
+        if request.is_approved and left <= 0:
             message = (
                 f"not signed by the deadline: an internal error ({type(error).__name__}); see the controller's log"
             )
             state.verdict = Fail(message=message, event="InternalError", cause="InternalError")
-        else:
+            return Result(look_again_at=_loop_time(), lane=WRITES)
+        if request.is_approved:
+            # The look at the deadline must not find that it has to wait for the end of this pause.
+            state.turn_due = min(state.turn_due, _loop_time() + left)
             self.triggers.expect(state)
         return Result(look_again_at=state.turn_due, lane=lane_of(request, state))
 

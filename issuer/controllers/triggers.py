@@ -90,20 +90,23 @@ class RequestTriggers:
             self._schedule(request, self._memory.note(request, self._now()))
 
     def observe(self, change: Change[Request]) -> None:
-        """Take note of a change in the cache; our own writes of conditions are no reason to look again."""
+        """Take note of a change in the cache; our own writes of conditions are no reason to look again.
+
+        A request that is new to the memory is looked at in any case: what would have been the reason may have got lost.
+        """
         request = change.new or change.old
         if request is None or not self._concerns(request):
             return
         uid = request.metadata.uid
+        state = known = self._memory.get(uid)
         if change.new is None or request.is_finished:
             self._approvals.forget(uid)
-            state = self._memory.get(uid)
             if state is None or not self._started:
                 self._memory.close(uid, lasting=False)
                 return
         else:
             state = self._meet(request)
-        if self._started and _matters(change):
+        if self._started and (_matters(change) or state is not known):
             self._schedule(request, state)
 
     def wake(self, issuer: IssuerId | None = None) -> None:
@@ -133,6 +136,12 @@ class RequestTriggers:
         async for state in _in_turns(self._memory.all()):
             if self._memory.get(state.request.metadata.uid) is state:
                 lost += self._heal(state)
+        async for id_ in _in_turns(self._memory.waiting()):
+            shown = self._requests.get(id_.key)
+            is_gone = shown is None or shown.metadata.uid != id_.uid or shown.is_finished
+            if is_gone and self._memory.get(id_.uid) is None:
+                self._approvals.forget(id_.uid)
+                self._memory.close(id_.uid, lasting=False)
         self._healed(lost)
         return lost
 
@@ -182,10 +191,9 @@ class RequestTriggers:
     def _wake_some(self) -> None:
         for uid in list(islice(self._woken, AT_A_TIME)):
             del self._woken[uid]
-            if (state := self._memory.get(uid)) is not None:
+            if (state := self._memory.get(uid)) is not None and self._started:
                 self.expect(state)
-                if self._started:
-                    self._agenda.wake(state.id, lane_of(state.request, state))
+                self._agenda.wake(state.id, lane_of(state.request, state))
         self._waking = asyncio.get_running_loop().call_soon(self._wake_some) if self._woken else None
 
     def _schedule(self, request: Request, state: RequestState | None) -> None:

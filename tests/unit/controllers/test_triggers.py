@@ -191,3 +191,44 @@ async def test_a_resync_heals_what_was_lost_and_lets_others_have_the_loop() -> N
         assert resync.result() == 5
         assert case.healed == [5]
         assert turns > 3
+
+
+async def test_an_unapproved_request_whose_deletion_nobody_told_is_forgotten_by_the_resync() -> None:
+    async with started() as case:
+        (manifest,) = requests("a", 1, "web")
+        manifest["status"]["conditions"] = []
+        case.triggers.observe(Change(None, msgspec.convert(manifest, CertificateRequest)))
+        assert case.memory.unapproved == 1
+        await case.triggers.resync()
+        assert case.memory.unapproved == 0
+
+
+async def test_an_unapproved_request_that_is_still_there_is_not_forgotten_by_the_resync() -> None:
+    (manifest,) = requests("a", 1, "web")
+    manifest["status"]["conditions"] = []
+    async with started(manifest) as case:
+        await case.triggers.resync()
+        assert case.memory.unapproved == 1
+
+
+async def test_a_replica_that_only_follows_sets_no_alarms_when_an_issuer_changes() -> None:
+    case = Case()
+    (manifest,) = requests("a", 1, "web")
+    seen = msgspec.convert(manifest, CertificateRequest)
+    case.informer._parts[""]._put(seen)
+    case.triggers.wake(WEB)
+    await asyncio.sleep(1)
+    case.informer._parts[""]._drop(seen.metadata)
+    await asyncio.sleep(2 * 3600)
+    assert case.due == 0
+
+
+async def test_a_request_whose_approval_nobody_told_is_looked_at_with_its_next_news() -> None:
+    async with started() as case:
+        (manifest,) = requests("a", 1, "web")
+        seen = msgspec.convert(manifest, CertificateRequest)
+        case.triggers.observe(Change(seen, seen))
+        assert case.due == 1
+        case.look_at_all()
+        case.triggers.observe(Change(seen, seen))
+        assert case.due == 0
