@@ -24,20 +24,7 @@ def _component(file: str, test: str, variant: str = "sandbox") -> tuple[str, ...
     return (f"component/{file}.py::{test}[{variant}]",)
 
 
-_ONE_404: Final = _component(
-    "test_request_agenda",
-    "test_one_404_on_a_write_costs_neither_the_result_nor_the_certificate",
-    "sandbox-plain",
-)
-_LOST_WRITE: Final = _component(
-    "test_status_writes", "test_a_write_whose_answer_is_lost_is_recognised_as_done", "sandbox-cut-1"
-)
-_SAID_MEANWHILE: Final = _component(
-    "test_request_agenda",
-    "test_what_an_approver_or_a_policy_says_just_before_our_write_counts",
-    "sandbox-Denied-Denied",
-)
-
+_DELIVERY_TESTS: Final = ("unit/controllers/test_delivery.py",)
 MUTATIONS: Final = (
     Mutation(
         "a look may be planned for later than in a minute",
@@ -156,7 +143,7 @@ MUTATIONS: Final = (
         _REQUESTS,
         old="        if request.is_approved and now >= self.triggers.expiry(state, now):\n",
         new="        if False:\n",
-        tests=("component/test_deadline_timer.py",),
+        tests=_component("test_deadline_timer", "test_a_request_that_meets_a_defect_of_ours_ends_at_its_deadline"),
     ),
     Mutation(
         "a go without time is begun",
@@ -168,13 +155,11 @@ MUTATIONS: Final = (
         ),
     ),
     Mutation(
-        "a signed result is signed again once its write has failed",
+        "what is signed is signed again when it is decided anew",
         _REQUESTS,
         old="            state.issued = outcome\n",
         new="            pass\n",
-        tests=_component(
-            "test_status_writes", "test_a_write_that_is_refused_is_repeated_until_it_is_taken", "sandbox-error-1"
-        ),
+        tests=_component("test_request_agenda", "test_what_is_signed_is_not_signed_again_though_it_is_decided_anew"),
     ),
     Mutation(
         "a result whose write may have arrived is revoked",
@@ -188,14 +173,11 @@ MUTATIONS: Final = (
         ),
     ),
     Mutation(
-        "a Pending condition that cannot be written repeats the turn",
+        "any change of a request has its authorities asked before their time",
         _REQUESTS,
         old="            if state.turn_due > _loop_time() and state.only == decision.only:\n",
         new="            if False:\n",
-        tests=_component(
-            "test_request_agenda",
-            "test_a_pending_condition_that_cannot_be_written_repeats_the_write_and_not_the_turn",
-        ),
+        tests=_component("test_request_agenda", "test_a_change_that_allows_no_other_authority_hurries_no_request"),
     ),
     Mutation(
         "a Pending condition is written at each attempt",
@@ -209,7 +191,7 @@ MUTATIONS: Final = (
         _MANAGER,
         old="        if self._stopping:\n            raise StoppingError\n",
         new="",
-        tests=_component("test_restart", "test_a_clean_stop_sends_nothing_new_to_the_provider"),
+        tests=_MANAGER_TESTS,
     ),
     Mutation(
         "what may be called is not asked of the lease",
@@ -257,17 +239,14 @@ MUTATIONS: Final = (
         _DELIVERY,
         old="            if decisive(latest) != decisive(current):\n",
         new="            if False:\n",
-        tests=_SAID_MEANWHILE,
+        tests=_DELIVERY_TESTS,
     ),
     Mutation(
         "an end that somebody else wrote is overwritten",
         _DELIVERY,
         old="            if latest.is_finished:\n",
         new="            if False:\n",
-        tests=_component(
-            "test_status_writes",
-            "test_a_result_does_not_overwrite_the_end_that_somebody_else_wrote_meanwhile",
-        ),
+        tests=_DELIVERY_TESTS,
     ),
     Mutation(
         "one 404 is proof that a request is gone",
@@ -275,39 +254,35 @@ MUTATIONS: Final = (
         old="            except (ConflictError, NotFoundError):\n",
         new="            except NotFoundError:\n                return Delivered(delivery=Delivery.GONE)\n"
         "            except ConflictError:\n",
-        tests=_ONE_404,
+        tests=_DELIVERY_TESTS,
     ),
     Mutation(
         "a 404 that does not name the request is believed",
         _DELIVERY,
         old="            if error.name == key.name:\n",
         new="            if True:\n",
-        tests=_ONE_404,
+        tests=_DELIVERY_TESTS,
     ),
     Mutation(
         "a result is written to a namesake",
         _DELIVERY,
         old="        return latest if latest.metadata.uid == uid else None\n",
         new="        return latest\n",
-        tests=_component("test_restart", "test_a_result_is_not_written_to_a_namesake_that_still_waits_for_its_own"),
+        tests=_DELIVERY_TESTS,
     ),
     Mutation(
         "our own write whose answer was lost is taken for somebody else's",
         _DELIVERY,
         old="            ours = Delivery.WRITTEN if _carries(latest, verdict) else Delivery.ENDED\n",
         new="            ours = Delivery.ENDED\n",
-        tests=_LOST_WRITE,
+        tests=_DELIVERY_TESTS,
     ),
     Mutation(
         "a server error is taken for a write that did not arrive",
         _DELIVERY,
         old="return isinstance(error, ServerError) or (",
         new="return (",
-        tests=_component(
-            "test_status_writes",
-            "test_a_delivered_certificate_is_not_revoked_though_the_answer_was_lost_and_the_request_deleted",
-            "sandbox-error",
-        ),
+        tests=_DELIVERY_TESTS,
     ),
     Mutation(
         "a request is signed before it is approved",

@@ -38,7 +38,7 @@ LEFT_OUT: Final = (".*", "__pycache__", "dist", "build", "*.egg-info")
 """What no test needs. `.dockerignore` and the like are copied by `_copy` all the same."""
 
 _GREEN, _RED = 0, 1
-_FAILED: Final = re.compile(r"^FAILED (\S+)", re.MULTILINE)
+_FAILED: Final = re.compile(r"^FAILED (.+?)(?: - .*)?$", re.MULTILINE)
 
 
 class Verdict(Enum):
