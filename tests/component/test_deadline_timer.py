@@ -77,7 +77,8 @@ async def test_a_request_that_meets_a_defect_of_ours_ends_at_its_deadline(
         await until(lambda: stage.program.is_leading)
         monkeypatch.setattr(stage.program.engine, "sign", broken)
         await stage.ask("one", "local")
-        found = await ended(stage, "one")
+        await stage.finished(["one"], 2 + 3)
+        found = request(stage, "one")
         assert found.ready is not None
         assert found.ready.reason == "Failed"
         assert "an internal error (RuntimeError)" in found.ready.message

@@ -146,15 +146,6 @@ MUTATIONS: Final = (
         tests=_component("test_deadline_timer", "test_a_request_that_meets_a_defect_of_ours_ends_at_its_deadline"),
     ),
     Mutation(
-        "a go without time is begun",
-        _REQUESTS,
-        old="            if not decision.late and decision.expires - now < LEAST:\n",
-        new="            if False:\n",
-        tests=_component(
-            "test_deadline_timer", "test_a_request_that_is_first_seen_right_before_its_deadline_gets_a_whole_attempt"
-        ),
-    ),
-    Mutation(
         "what is signed is signed again when it is decided anew",
         _REQUESTS,
         old="            state.issued = outcome\n",

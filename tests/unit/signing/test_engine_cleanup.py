@@ -306,13 +306,13 @@ async def test_a_replaced_authority_of_the_same_name_clears_up() -> None:
     assert case.provider.live("uid-1") == []
 
 
-async def test_a_lost_lease_neither_looks_nor_revokes() -> None:
+@pytest.mark.parametrize("step", ["ok", "reset"], ids=["made", "lost"])
+async def test_a_lost_lease_neither_looks_nor_revokes(step: str) -> None:
     leading = Leading()
-    case = Case("ok", "reset")
+    case = Case(step)
     case.engine = engine(guard=leading.check)
-    for uid in ("made", "lost"):
-        await case.issue(uid)
-        case.engine.settle(uid, None)
+    await case.issue()
+    case.engine.settle("uid-1", None)
     before = len(case.provider.calls)
     leading.lost = True
     await asyncio.sleep(GRACE)
