@@ -35,7 +35,7 @@ BASELINE_TIME_LIMIT: Final = 600.0
 CONTROL_PLANE: Final = ("KUBEBUILDER_ASSETS", "CDN_ISSUER_REQUIRE_CONTROL_PLANE")
 """What would bring a real API server; component tests run on the sandbox only."""
 LEFT_OUT: Final = (".*", "__pycache__", "dist", "build", "*.egg-info")
-"""What no test needs. `.dockerignore` and the like are copied by `_copy` all the same."""
+"""What no test needs; of the hidden files only those that say what to ignore are copied."""
 
 _GREEN, _RED = 0, 1
 _FAILED: Final = re.compile(r"^FAILED (.+?)(?: - .*)?$", re.MULTILINE)
