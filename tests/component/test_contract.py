@@ -11,6 +11,7 @@ from issuer.api.request import signer_of
 from issuer.controllers.approval import PATIENCE
 from issuer.sandbox import objects
 from tests.component.harness import (
+    BRISK,
     ended,
     events,
     message,
@@ -116,7 +117,7 @@ async def test_a_request_that_nobody_can_sign_fails_at_its_deadline_and_no_soone
 
 
 async def test_the_pending_condition_is_written_once_for_one_reason(new_stage: NewStage) -> None:
-    async with new_stage() as stage:
+    async with new_stage(BRISK) as stage:
         await one_authority(stage, deadline="3s")
         stage.cdn.faults.set("status", status=503)
         await stage.ask("www", "alone")

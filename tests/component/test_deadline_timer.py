@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING
 from issuer.api.request import signer_of
 from issuer.controllers.decision import DEFAULT_DEADLINE
 from issuer.sandbox import objects
-from tests.component.harness import ended
+from tests.component.harness import ended, one_authority
 from tests.component.rig import approve, options, request, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    import pytest
 
     from tests.component.harness import NewStage
 
@@ -62,3 +64,21 @@ async def test_deadlines_spread_over_two_seconds_are_all_met(new_stage: NewStage
             await asyncio.sleep(0)
         await stage.finished(names)
         assert {request(stage, name).ready and request(stage, name).ready.reason for name in names} == {"Failed"}  # type: ignore[union-attr]
+
+
+async def test_a_request_that_meets_a_defect_of_ours_ends_at_its_deadline(
+    new_stage: NewStage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("bug")
+
+    async with new_stage(options(leader_election=False)) as stage:
+        await one_authority(stage, "local", deadline="2s")
+        await until(lambda: stage.program.is_leading)
+        monkeypatch.setattr(stage.program.engine, "sign", broken)
+        await stage.ask("one", "local")
+        await stage.finished(["one"], 2 + 3)
+        found = request(stage, "one")
+        assert found.ready is not None
+        assert found.ready.reason == "Failed"
+        assert "an internal error (RuntimeError)" in found.ready.message

@@ -132,6 +132,44 @@ async def test_what_an_approver_or_a_policy_says_just_before_our_write_counts(
         assert not found.status.certificate
 
 
+async def annotated(stage: Stage, name: str, value: str) -> None:
+    """Have somebody write the annotation that names the authorities."""
+    found = stage.cluster.get(REQUESTS, stage.namespace, name)
+    metadata = {"name": name, "namespace": stage.namespace, "annotations": {"cdn-issuer.io/authorities": value}}
+    await stage.cluster.apply(
+        {**{field: found[field] for field in ("apiVersion", "kind", "spec")}, "metadata": metadata}
+    )
+
+
+async def test_what_is_signed_is_not_signed_again_though_it_is_decided_anew(new_stage: NewStage) -> None:
+    async with new_stage(hurried()) as stage:
+        await add_issuer(stage)
+        await led(stage)
+        slow = Fault(kind="latency", method="PATCH", path_contains=STATUS, seconds=0.5, count=1)
+        stage.cluster.faults.add(slow)
+        csr = await stage.ask("one", "web")
+        await until(lambda: slow.hits > 0)
+        await annotated(stage, "one", "edge")
+        assert reason(await ended(stage, "one")) == "Issued"
+        assert 409 in status_writes(stage, "one"), "the test has to be quicker than our write"
+        assert (signatures(stage), live(stage, csr)) == (1, 1)
+
+
+async def test_a_change_that_allows_no_other_authority_hurries_no_request(new_stage: NewStage) -> None:
+    async with new_stage(hurried(pace=Pace(first=20, largest=20))) as stage:
+        await add_issuer(stage, **ONE_TRY)
+        await led(stage)
+        stage.cdn.faults.set("status", status=503, methods=["POST"], paths=["/certificates"])
+        await stage.ask("one", "web")
+        await heard(stage, "one")
+        before = signatures(stage)
+        await annotated(stage, "one", " , ")
+        await asyncio.sleep(0.5)
+        assert signatures(stage) == before
+        await annotated(stage, "one", "edge")
+        await until(lambda: signatures(stage) > before, BOUND)
+
+
 async def test_why_a_request_waits_is_told_even_if_somebody_else_wrote_at_that_moment(new_stage: NewStage) -> None:
     async with new_stage(hurried(), approve=False) as stage:
         await led(stage)

@@ -138,8 +138,9 @@ async def test_a_ca_with_a_follower_leaves_it_what_it_could_give_less_than_half_
     if signed:
         assert (await followed.sign(asked, TIMEOUTS)).promised == min(left, duration)
         return
-    with pytest.raises(Unsupported, match=r"the CA certificate ends at .*Z, before half of the 90 days"):
+    with pytest.raises(Unsupported, match=r"the CA certificate ends at .*Z, before half of the 90 days") as caught:
         await followed.sign(asked, TIMEOUTS)
+    assert caught.value.for_now, "a CA is renewed"
 
 
 async def test_an_expired_ca_with_a_follower_is_unavailable_and_not_unsupported() -> None:
@@ -158,6 +159,7 @@ async def test_a_name_that_the_constraints_of_the_ca_forbid_is_unsupported() -> 
     assert (await of.sign(order("www.corp.internal"), TIMEOUTS)).chain
     with pytest.raises(Unsupported) as caught:
         await of.sign(order("www.corp.internal", "a.example.com"), TIMEOUTS)
+    assert not caught.value.for_now
     assert caught.value.message == (
         "Secret web/ca: the DNS name 'a.example.com' is outside of what the CA may sign: 'corp.internal' "
         "(name constraints of 'CN=constrained')"

@@ -11,6 +11,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, load_der_public_key
 
+from issuer.authorities.base import CallTimeouts
 from issuer.authorities.errors import AuthorityError, Rejected, Unauthorized, Unavailable, Unsupported
 from issuer.sandbox.pki import SmallCA, name
 from tests.unit.authorities.cloudflare_case import (
@@ -90,6 +91,26 @@ async def test_an_answer_without_an_id_is_a_certificate_all_the_same() -> None:
     routes = router()
     routes.post("/certificates").mock(return_value=success({"certificate": "PEM"}))
     assert (await (await session(routes)).sign(order(), TIMEOUTS)).handle == ""
+
+
+async def test_each_call_takes_a_token_of_our_limits() -> None:
+    taken = []
+
+    async def token() -> None:
+        taken.append(len(routes.calls))
+
+    routes = router()
+    routes.post("/certificates").mock(return_value=success({"certificate": "PEM"}))
+    routes.get("/certificates").mock(side_effect=pages(others(120)))
+    routes.delete("/certificates/abc").mock(return_value=success({"id": "abc"}))
+    routes.get("/user/tokens/verify").mock(return_value=success({"status": "active"}))
+    opened, timeouts = await session(routes, zoneID=ZONE), CallTimeouts(connect=1.0, read=1.0, token=token)
+    await opened.sign(order(), timeouts)
+    await find_all(opened, order(), timeouts)
+    await opened.revoke("abc", timeouts)
+    await opened.check(timeouts)
+    assert taken == [0, 1, 2, 3, 4, 5], "one before each call"
+    assert len(routes.calls) == 6
 
 
 def pages(records: list[dict[str, Any]], *, say_total: bool = True) -> Callable[[httpx.Request], httpx.Response]:

@@ -22,6 +22,7 @@ from issuer.controllers.decision import (
     Pend,
     Turn,
     decide,
+    expiry,
 )
 from issuer.sandbox.objects import signing_request
 from issuer.signing.plan import Issued, NotIssued
@@ -210,6 +211,22 @@ def test_a_request_past_its_deadline_gets_one_late_turn() -> None:
     decision = decide(approved(61), ISSUER, NOW)
     assert isinstance(decision, Turn)
     assert decision.late
+
+
+@pytest.mark.parametrize("issuer", [None, IssuerView(title="x", problem="unreadable", deadline=1.0)])
+def test_an_issuer_that_is_away_or_unreadable_for_a_moment_leaves_its_last_deadline_in_force(
+    issuer: IssuerView | None,
+) -> None:
+    known = History(known_deadline=7200.0, seen=NOW - timedelta(minutes=90))
+    assert expiry(approved(90), issuer, NOW, known) == NOW + timedelta(minutes=30)
+    assert isinstance(decide(approved(90), issuer, NOW, known), Pend)
+    assert expiry(approved(90), ISSUER, NOW, known) == NOW - timedelta(minutes=30), "one that is there says its own"
+
+
+def test_a_request_that_was_late_when_it_was_first_seen_gives_its_issuer_ten_minutes_to_come() -> None:
+    just_seen = History(seen=NOW - timedelta(minutes=9))
+    assert isinstance(decide(approved(600), None, NOW, just_seen), Pend)
+    assert isinstance(decide(approved(600), None, NOW, History(seen=NOW - timedelta(minutes=10))), Fail)
 
 
 def test_the_annotation_restricts_the_authorities_and_a_blank_one_does_not() -> None:

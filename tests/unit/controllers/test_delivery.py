@@ -1,72 +1,152 @@
-"""Writing a verdict: what a failure says about whether the write has been done."""
+"""A verdict meets a request that is gone, has ended, has changed, or has become another one."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+import json
+from base64 import b64encode
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, cast
 
+import msgspec
 import pytest
 
-from issuer.api.meta import ObjectMeta
 from issuer.api.request import CertificateRequest
 from issuer.controllers.certificaterequests import CertificateRequests
-from issuer.controllers.decision import Fail
-from issuer.controllers.delivery import StatusWriter, perhaps_applied
-from issuer.kube.errors import (
-    ConflictError,
-    KubeError,
-    NotFoundError,
-    ServerError,
-    ThrottledError,
-    UnreachableError,
-)
+from issuer.controllers.decision import Fail, Issue
+from issuer.controllers.delivery import Delivery, StatusWriter, perhaps_applied
+from issuer.kube.errors import ConflictError, InvalidError, KubeError, NotFoundError, ServerError, UnreachableError
+from issuer.signing.plan import Issued
 
 if TYPE_CHECKING:
     from issuer.kube.client import KubeClient
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
-REQUEST = CertificateRequest(ObjectMeta(name="one", namespace="shop", uid="u1", resource_version="7"))
-VERDICT = Fail(message="no", event="Failed", cause="Rejected")
+ISSUE = Issue(
+    issued=Issued(
+        authority="edge",
+        position=0,
+        certificate=b"our certificate",
+        ca=b"",
+        fingerprint="ours",
+        not_after=NOW + timedelta(days=7),
+        granted=timedelta(days=7),
+        requested=timedelta(days=7),
+    ),
+    message="signed",
+    authority_reason="Signed",
+    authority_message="by edge",
+)
 CONFLICT = ConflictError(409, "Conflict", "it has changed")
-AWAY = ServerError(500, "InternalError", "etcd is away")
+GONE = NotFoundError(404, "NotFound", "no such request", name="one")
+NAMELESS = NotFoundError(404, "NotFound", "404 page not found")
 
 
-class Failing:
-    """A client whose calls fail."""
+def manifest(
+    *conditions: tuple[str, str], uid: str = "u1", version: str = "7", certificate: bytes = b""
+) -> dict[str, Any]:
+    return {
+        "metadata": {"namespace": "shop", "name": "one", "uid": uid, "resourceVersion": version},
+        "spec": {"issuerRef": {"group": "cdn-issuer.io", "kind": "CDNIssuer", "name": "web"}},
+        "status": {
+            "conditions": [
+                {"type": type_, "status": "True", "reason": reason, "message": ""}
+                for type_, reason in (("Approved", ""), *conditions)
+            ],
+            **({"certificate": b64encode(certificate).decode()} if certificate else {}),
+        },
+    }
 
-    def __init__(self, patch: KubeError, get: KubeError) -> None:
-        self._patch, self._get = patch, get
 
-    async def patch(self, *_: Any, **__: Any) -> bytes:
-        raise self._patch
+class Api:
+    """Answers to patches and to reads, one after the other; None: the patch is taken."""
 
-    async def get(self, *_: Any, **__: Any) -> bytes:
-        raise self._get
+    def __init__(self, patches: list[KubeError | None], reads: list[dict[str, Any] | KubeError]) -> None:
+        self._patches = patches
+        self._reads = reads
+        self.versions: list[str] = []
+
+    async def patch(self, resource: Any, namespace: str, name: str, body: bytes, *, subresource: str) -> bytes:
+        self.versions.append(json.loads(body)["metadata"]["resourceVersion"])
+        if (error := self._patches.pop(0)) is not None:
+            raise error
+        return b"{}"
+
+    async def get(self, resource: Any, namespace: str, name: str) -> bytes:
+        found = self._reads.pop(0)
+        if isinstance(found, KubeError):
+            raise found
+        return json.dumps(found).encode()
+
+
+def writer(api: Api) -> StatusWriter:
+    return StatusWriter(cast("KubeClient", api), CertificateRequests(), lambda: NOW)
+
+
+REQUEST = msgspec.convert(manifest(), CertificateRequest)
 
 
 @pytest.mark.parametrize(
-    ("patch", "get", "perhaps"),
+    ("error", "latest", "delivery"),
     [
-        (AWAY, AWAY, True),
-        (UnreachableError("no answer in time"), AWAY, True),
-        (CONFLICT, AWAY, False),
-        (CONFLICT, UnreachableError("no answer in time"), False),
-        (CONFLICT, NotFoundError(404, "", "no such page"), False),
-        (NotFoundError(404, "NotFound", "not found", name="one"), AWAY, False),
+        (CONFLICT, manifest(("Ready", "Issued"), certificate=b"our certificate"), Delivery.WRITTEN),
+        (CONFLICT, manifest(("Ready", "Issued"), certificate=b"another one"), Delivery.ENDED),
+        (CONFLICT, manifest(("Ready", "Issued"), uid="u2"), Delivery.GONE),
+        (CONFLICT, manifest(uid="u2"), Delivery.GONE),
+        (CONFLICT, manifest(("Denied", "")), Delivery.CHANGED),
+        (CONFLICT, GONE, Delivery.GONE),
+        (GONE, GONE, Delivery.GONE),
+        (GONE, manifest(uid="u2"), Delivery.GONE),
+    ],
+    ids=["ours", "another's", "namesake that ended", "namesake", "denied", "gone since", "gone", "replaced"],
+)
+async def test_what_became_of_the_request_is_read_before_anything_is_written_again(
+    error: KubeError, latest: dict[str, Any] | KubeError, delivery: Delivery
+) -> None:
+    api = Api([error], [latest])
+    told = await writer(api).write(REQUEST, ISSUE)
+    assert told.delivery is delivery
+    assert (told.latest is not None) is (delivery is Delivery.CHANGED)
+    assert api.versions == ["7"], "nothing is written twice"
+
+
+async def test_a_failure_of_ours_whose_answer_was_lost_is_recognised_by_its_message() -> None:
+    latest = manifest(("Ready", "Failed"))
+    latest["status"]["conditions"][-1] |= {"status": "False", "message": "no"}
+    for message, delivery in (("no", Delivery.WRITTEN), ("another reason", Delivery.ENDED)):
+        told = await writer(Api([CONFLICT], [latest])).write(REQUEST, Fail(message=message, event="x", cause="x"))
+        assert told.delivery is delivery
+
+
+@pytest.mark.parametrize("error", [CONFLICT, GONE], ids=["conflict", "one 404"])
+async def test_a_request_that_is_still_as_it_was_decided_on_is_written_in_its_new_version(error: KubeError) -> None:
+    api = Api([error, None], [manifest(version="8")])
+    told = await writer(api).write(REQUEST, ISSUE)
+    assert (told.delivery, told.fingerprint) == (Delivery.WRITTEN, "ours")
+    assert api.versions == ["7", "8"]
+
+
+async def test_a_404_that_does_not_name_the_request_says_nothing() -> None:
+    with pytest.raises(UnreachableError):
+        await writer(Api([GONE], [NAMELESS])).write(REQUEST, ISSUE)
+    with pytest.raises(UnreachableError):
+        await writer(Api([], [NAMELESS])).delivered(REQUEST.metadata.key, "u1")
+
+
+async def test_conflicts_without_end_are_left_to_the_backoff() -> None:
+    api = Api([CONFLICT] * 9, [manifest()] * 9)
+    with pytest.raises(ConflictError):
+        await writer(api).write(REQUEST, ISSUE)
+    assert len(api.versions) == 5
+
+
+@pytest.mark.parametrize(
+    ("error", "perhaps"),
+    [
+        (ServerError(500, "InternalError", "x"), True),
+        (UnreachableError("no answer", sent=True), True),
+        (UnreachableError("no connection", sent=False), False),
+        (InvalidError(422, "Invalid", "x"), False),
     ],
 )
-async def test_a_write_that_was_refused_has_not_been_done_although_the_request_cannot_be_read_then(
-    patch: KubeError, get: KubeError, perhaps: bool
-) -> None:
-    writer = StatusWriter(cast("KubeClient", Failing(patch, get)), CertificateRequests(), lambda: NOW)
-    with pytest.raises(KubeError) as caught:
-        await writer.write(REQUEST, VERDICT)
-    assert perhaps_applied(caught.value) is perhaps
-
-
-async def test_how_long_a_throttled_read_is_to_wait_is_not_lost() -> None:
-    throttled = ThrottledError(429, "TooManyRequests", "slowly", retry_after=7.0)
-    writer = StatusWriter(cast("KubeClient", Failing(CONFLICT, throttled)), CertificateRequests(), lambda: NOW)
-    with pytest.raises(ThrottledError) as caught:
-        await writer.write(REQUEST, VERDICT)
-    assert caught.value.retry_after == 7.0
+def test_a_write_that_may_have_arrived_is_told_from_one_that_did_not(error: KubeError, perhaps: bool) -> None:
+    assert perhaps_applied(error) is perhaps

@@ -136,13 +136,36 @@ async def test_a_start_takes_up_what_is_unfinished_and_suspects_it() -> None:
 
 async def test_what_was_approved_before_the_start_and_is_seen_later_is_suspected_too() -> None:
     async with started() as case:
-        for uid, approved in (("old", NOW - timedelta(hours=1)), ("young", NOW + timedelta(minutes=1))):
+        hour, second, minute = timedelta(hours=1), timedelta(seconds=1), timedelta(minutes=1)
+        for uid, approved in (("old", NOW - hour), ("by its clock", NOW + second), ("young", NOW + minute)):
             (manifest,) = requests(uid, 1, "web")
             manifest["status"]["conditions"][0]["lastTransitionTime"] = approved.isoformat()
             seen = msgspec.convert(manifest, CertificateRequest)
             case.triggers.observe(Change(None, seen))
             case.triggers.observe(Change(seen, seen))
-        assert case.suspected == ["old-0"]
+        assert case.suspected == ["old-0", "by its clock-0"]
+
+
+async def test_a_condition_that_we_write_ourselves_hurries_nothing() -> None:
+    async with started(*requests("a", 1, "web")) as case:
+        case.look_at_all()
+        before, after = (
+            msgspec.convert(requests("a", 1, "web", ready)[0], CertificateRequest) for ready in ("", "Pending")
+        )
+        case.triggers.observe(Change(before, after))
+        assert case.due == 0
+        denied = requests("a", 1, "web", "Pending")[0]
+        denied["status"]["conditions"].append({"type": "Denied", "status": "True"})
+        case.triggers.observe(Change(after, msgspec.convert(denied, CertificateRequest)))
+        assert case.due == 1
+
+
+async def test_a_request_that_has_ended_is_not_taken_up_again_while_the_cache_is_late() -> None:
+    async with started(*requests("a", 1, "web")) as case:
+        case.memory.close("a-0", lasting=True)
+        seen = msgspec.convert(requests("a", 1, "web")[0], CertificateRequest)
+        case.triggers.observe(Change(seen, seen))
+        assert case.memory.get("a-0") is None
 
 
 async def test_a_wake_is_for_the_requests_of_one_issuer() -> None:
@@ -232,3 +255,14 @@ async def test_a_request_whose_approval_nobody_told_is_looked_at_with_its_next_n
         case.look_at_all()
         case.triggers.observe(Change(seen, seen))
         assert case.due == 0
+
+
+async def test_a_resync_takes_up_what_the_memory_has_lost_and_what_the_cache_shows_no_more() -> None:
+    async with started(*requests("a", 2, "web")) as case:
+        forgotten = case.memory.all()[0]
+        case.memory.close(forgotten.request.metadata.uid, lasting=False)
+        case.queue._forget(forgotten.id, case.queue._waiting[forgotten.id])
+        case.memory.note(msgspec.convert(requests("deleted", 1, "web")[0], CertificateRequest), NOW)
+        assert await case.triggers.resync() == 2
+        assert sorted(state.request.metadata.uid for state in case.memory.all()) == ["a-0", "a-1", "deleted-0"]
+        assert case.due == 3

@@ -14,13 +14,13 @@ class Clock:
 
 
 class Case:
-    def __init__(self, failures: int = 3, open_for: float = 30.0, max_open_for: float = 100.0) -> None:
+    def __init__(self, failures: int = 3, open_for: float = 30.0, max_open_for: float = 100.0, seed: int = 7) -> None:
         self.clock = Clock()
         self.changes: list[BreakerState] = []
         self.breaker = Breaker(
             BreakerSettings(failures, open_for, max_open_for),
             clock=self.clock,
-            random=random.Random(7),
+            random=random.Random(seed),
             changed=self.changes.append,
         )
 
@@ -107,6 +107,12 @@ def test_each_failed_probe_doubles_the_open_time_up_to_the_longest() -> None:
         spans.append(case.breaker.open_until - case.clock.time)
     assert 60 <= spans[0] <= 72
     assert spans[1:] == [100, 100, 100]
+
+
+def test_breakers_that_opened_together_do_not_probe_together() -> None:
+    ends = [Case(seed=seed).opened().breaker.open_until - 100 for seed in range(20)]
+    assert len(set(ends)) == 20
+    assert all(30 <= end <= 36 for end in ends)
 
 
 def test_after_closing_the_open_time_starts_small_again() -> None:

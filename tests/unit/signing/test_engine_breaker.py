@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from issuer.authorities.errors import NotSentError
 from issuer.signing.breaker import BreakerState
-from issuer.signing.failures import BreakerOpen
+from issuer.signing.failures import BreakerOpen, PlacesTaken
 from issuer.signing.plan import Issued, NotIssued
 from tests.unit.signing.signing_case import (
     START,
+    Call,
     FakeAuthority,
     Heard,
     Provider,
@@ -35,12 +37,12 @@ pytestmark = pytest.mark.looptime
 class Case:
     """An edge whose breaker opens after one failure for 30 to 36 seconds, and a backup."""
 
-    def __init__(self, *steps: Step | str, default: str = "ok", **settings: int) -> None:
+    def __init__(self, *steps: Step | str, default: str = "ok", **settings: Any) -> None:
         self.provider = Provider("edge", default=Step(default)).will(*steps)
         self.backup = Provider("backup")
         self.heard = Heard()
         self.engine: FailoverEngine = engine(self.heard)
-        self.spec = common(attempts=1, failures=settings.get("failures", 1), in_flight=settings.get("in_flight", 100))
+        self.spec = common(**{"attempts": 1, "failures": 1, "in_flight": 100} | settings)
         self.plan: IssuerPlan = plan_of(
             planned(FakeAuthority(self.provider), self.spec),
             FakeAuthority(self.backup, "backup", account="backup/1"),
@@ -143,8 +145,9 @@ async def test_a_retry_gives_way_when_others_open_the_breaker() -> None:
     assert outcome.passed_over[0].message == "connection refused"
 
 
-async def test_who_waits_for_a_place_moves_on_the_moment_it_opens() -> None:
-    case = Case(default="hang", in_flight=1)
+@pytest.mark.parametrize("limit", [{"in_flight": 1}, {"rate": 0.001, "burst": 1}], ids=["place", "token"])
+async def test_who_waits_for_our_own_limits_moves_on_the_moment_it_opens(limit: dict[str, Any]) -> None:
+    case = Case(default="hang", **limit)
     outcomes = await asyncio.gather(*(case.sign(f"u{number}") for number in range(10)))
     assert [outcome.authority for outcome in outcomes if isinstance(outcome, Issued)] == ["backup"] * 10
     assert case.provider.count("sign") == 1
@@ -152,22 +155,23 @@ async def test_who_waits_for_a_place_moves_on_the_moment_it_opens() -> None:
 
 
 async def test_a_probe_does_not_wait_behind_calls_that_hang_since_before_it_opened() -> None:
-    case = Case(default="hang", failures=1, in_flight=2)
-    slow = common(attempt="10m", turn="10m", attempts=1, failures=1, in_flight=2)
-    edge = case.plan.authorities[0].authority
-    hanging = asyncio.create_task(
-        case.engine.sign(order("slow"), plan_of(planned(edge, slow), name="slow"), deadline=3600)  # type: ignore[arg-type]
-    )
+    case = Case(default="hang")
+    edge, backup = case.plan.authorities
+    slow = plan_of(planned(edge.authority, common(attempt="10m", turn="10m", attempts=1, failures=1)), name="slow")  # type: ignore[arg-type]
+    hanging = [asyncio.create_task(case.engine.sign(order(f"slow-{n}"), slow, deadline=3600)) for n in range(2)]
     await asyncio.sleep(1)
-    await case.sign("a")
-    blocker = asyncio.create_task(case.engine.sign(order("slow-2"), case.alone, deadline=3600))
+    assert await case.signer("a") == "backup"
     await asyncio.sleep(40)
+    narrow = plan_of(planned(edge.authority, common(attempts=1, failures=1, in_flight=2)), backup, name="narrow")  # type: ignore[arg-type]
     began = clock()
-    assert await case.signer("b") == "backup"
-    assert clock() - began < 15
-    hanging.cancel()
-    blocker.cancel()
-    await asyncio.gather(hanging, blocker, return_exceptions=True)
+    outcome = await case.engine.sign(order("b"), narrow, deadline=3600)
+    assert isinstance(outcome, Issued)
+    assert isinstance(outcome.passed_over[0], PlacesTaken)
+    assert clock() - began < 2
+    assert [state for _, state in case.heard.breakers] == [BreakerState.OPEN, BreakerState.HALF_OPEN, BreakerState.OPEN]
+    for task in hanging:
+        task.cancel()
+    await asyncio.gather(*hanging, return_exceptions=True)
 
 
 async def test_no_look_goes_out_after_the_failure_that_opened_it() -> None:
@@ -203,3 +207,18 @@ async def test_a_lost_lease_stops_the_call_and_gives_everything_back() -> None:
     assert provider.count("sign") == 1
     leading[0] = True
     assert isinstance(await machine.sign(order("c"), plan, deadline=3600), Issued)
+
+
+async def test_a_lease_that_is_found_lost_on_the_wire_is_no_failure_of_the_authority() -> None:
+    def lost(_: Call) -> None:
+        raise NotSentError(PermissionError("the lease is lost"))
+
+    case = Case()
+    case.provider.begins = lost
+    with pytest.raises(PermissionError, match="the lease is lost"):
+        await case.sign("a")
+    assert case.heard.breakers == []
+    assert case.backup.calls == []
+    assert case.engine.orphans == 0, "it was not sent"
+    case.provider.begins = lambda _: None
+    assert await case.signer("a") == "edge"

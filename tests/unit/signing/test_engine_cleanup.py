@@ -47,6 +47,20 @@ class Case:
         return outcome
 
 
+class Leading:
+    """A lease that can be lost."""
+
+    def __init__(self) -> None:
+        self.lost = False
+
+    def lose(self) -> None:
+        self.lost = True
+
+    def check(self) -> None:
+        if self.lost:
+            raise PermissionError("the lease is lost")
+
+
 async def test_a_certificate_that_lost_out_is_revoked_once_the_request_is_settled() -> None:
     case = Case()
     outcome = await case.issue()
@@ -138,6 +152,7 @@ async def test_a_new_pass_for_a_settled_request_protects_what_it_may_adopt() -> 
     case.engine.settle("uid-1", None)
     await asyncio.sleep(30)
     assert isinstance(await case.engine.sign(order(), case.alone, deadline=3600), Issued)
+    await asyncio.sleep(GRACE)
     await case.engine.clean_up()
     assert len(case.provider.live("uid-1")) == 1
 
@@ -175,6 +190,7 @@ async def test_while_another_request_with_the_same_key_is_signed_nothing_is_look
     case = Case(Step("hang_signed", late=20), Step("ok", after=8))
     first = await case.issue("first", key=b"shared")
     case.engine.settle("first", first.fingerprint)
+    await asyncio.sleep(GRACE)
     signing = asyncio.create_task(case.engine.sign(order("second", key=b"shared"), case.alone, deadline=3600))
     await asyncio.sleep(1)
     looks = case.provider.count("find")
@@ -195,6 +211,20 @@ async def test_a_certificate_made_long_after_our_call_is_somebody_elses() -> Non
     assert not foreign.revoked
 
 
+async def test_what_a_look_had_shown_before_our_first_call_is_not_revoked() -> None:
+    """Made by a former process right after we began to lead, and of no use to this request."""
+    case = Case("reset")
+    case.engine.suspect("uid-1")
+    await asyncio.sleep(60)
+    foreign = case.provider.make(order(), good=False)
+    assert isinstance(await case.engine.sign(order(), case.alone, deadline=3600), NotIssued)
+    case.engine.settle("uid-1", None)
+    await asyncio.sleep(GRACE)
+    await case.engine.clean_up()
+    assert [call.kind for call in case.provider.calls] == ["find", "sign", "find", "find"]
+    assert not foreign.revoked
+
+
 async def test_an_account_that_is_down_is_left_alone_until_it_is_back() -> None:
     case = Case()
     spec = common(attempts=1, failures=1)
@@ -211,14 +241,15 @@ async def test_an_account_that_is_down_is_left_alone_until_it_is_back() -> None:
     assert case.provider.live("uid-1") == []
 
 
-async def test_a_round_ends_for_an_account_that_is_limited() -> None:
+@pytest.mark.parametrize("step", [Step("limited", retry_after=60), Step("unauthorized"), Step("hang")])
+async def test_a_round_ends_for_an_account_that_would_fail_them_all(step: Step) -> None:
     case = Case("reset", "reset", "reset")
     for uid in ("a", "b", "c"):
         outcome = await case.issue(uid)
         case.engine.settle(uid, outcome.fingerprint)
     await asyncio.sleep(GRACE)
     looks = case.provider.count("find")
-    case.provider.find_default = Step("limited", retry_after=60)
+    case.provider.find_default = step
     await case.engine.clean_up()
     assert case.provider.count("find") == looks + 1
 
@@ -288,23 +319,77 @@ async def test_a_replaced_authority_of_the_same_name_clears_up() -> None:
     assert case.provider.live("uid-1") == []
 
 
-async def test_a_lost_lease_revokes_nothing() -> None:
-    class LeaseLostError(Exception):
-        pass
-
-    leading = [True]
-
-    def guard() -> None:
-        if not leading[0]:
-            raise LeaseLostError
-
-    case = Case("ok")
-    case.engine = engine(guard=guard)
+@pytest.mark.parametrize("step", ["ok", "reset"], ids=["made", "lost"])
+async def test_a_lost_lease_neither_looks_nor_revokes(step: str) -> None:
+    leading = Leading()
+    case = Case(step)
+    case.engine = engine(guard=leading.check)
     await case.issue()
     case.engine.settle("uid-1", None)
-    leading[0] = False
+    before = len(case.provider.calls)
+    leading.lost = True
+    await asyncio.sleep(GRACE)
+    await case.engine.clean_up()
+    assert len(case.provider.calls) == before
+
+
+async def test_a_lease_that_is_lost_during_the_look_revokes_nothing() -> None:
+    leading = Leading()
+    case = Case()
+    case.engine = engine(guard=leading.check)
+    outcome = await case.issue()
+    case.engine.settle("uid-1", outcome.fingerprint)
+    await asyncio.sleep(GRACE)
+    case.provider.ends = lambda _: leading.lose()
     await case.engine.clean_up()
     assert case.provider.count("revoke") == 0
+
+
+async def test_what_is_another_requests_as_well_is_not_revoked() -> None:
+    case = Case("ok")
+    outcome = await case.issue()
+    case.engine._ledger.claim("another", outcome.fingerprint)
+    case.engine.settle("uid-1", None)
+    await case.engine.clean_up()
+    assert case.provider.count("revoke") == 0
+    case.engine.settle("another", None)
+    await case.engine.clean_up()
+    assert case.provider.live("uid-1") == []
+
+
+async def test_what_a_look_has_found_is_revoked_although_the_look_did_not_end() -> None:
+    case = Case()
+    outcome = await case.issue()
+    case.engine.settle("uid-1", outcome.fingerprint)
+    await asyncio.sleep(GRACE)
+    case.provider.stalls_after = 1
+    await case.engine.clean_up()
+    assert case.provider.count("revoke") == 0
+    await asyncio.sleep(60)
+    case.provider.find_default = Step("http500")
+    await case.engine.clean_up()
+    assert case.provider.live("uid-1") == []
+
+
+async def test_signing_goes_before_clean_up() -> None:
+    case = Case("wrong")
+    busy = plan_of(planned(case.edge, common(attempts=1, failures=100, rate=4, burst=1)))
+    outcome = await case.issue("a")
+    case.engine.settle("a", outcome.fingerprint)
+    await case.engine.sign(order("b"), busy, deadline=3600)
+    cleaning = asyncio.create_task(case.engine.clean_up())
+    await asyncio.sleep(0.01)
+    await case.engine.sign(order("c"), busy, deadline=3600)
+    await cleaning
+    assert [call.kind for call in case.provider.calls] == ["sign", "sign", "sign", "revoke"]
+
+
+async def test_two_rounds_at_once_are_one() -> None:
+    case = Case("wrong")
+    outcome = await case.issue()
+    case.engine.settle("uid-1", outcome.fingerprint)
+    await asyncio.gather(case.engine.clean_up(), case.engine.clean_up())
+    assert case.provider.count("revoke") == 1
 
 
 async def test_the_memory_is_given_up_after_a_day() -> None:

@@ -179,6 +179,28 @@ async def test_a_good_credential_does_not_close_a_breaker() -> None:
     assert edge.provider.count("check") == 0
 
 
+async def test_a_check_that_an_open_breaker_kept_back_is_made_as_soon_as_it_closes() -> None:
+    edge = FakeAuthority(Provider("edge").will("refused"))
+    plan, machine = plan_of(planned(edge, common(attempts=1, failures=1))), engine()
+    await machine.sign(order("a"), plan, deadline=3600)
+    await machine.check(plan.authorities[0])
+    await asyncio.sleep(36)
+    assert isinstance(await machine.sign(order("probe"), plan, deadline=3600), Issued)
+    await machine.check(plan.authorities[0])
+    assert edge.provider.count("check") == 1
+
+
+async def test_an_account_that_wants_no_calls_is_not_checked() -> None:
+    edge = FakeAuthority(Provider("edge").will(Step("limited", retry_after=300)))
+    plan, machine = plan_of(edge), engine()
+    await machine.sign(order(), plan, deadline=3600)
+    await machine.check(plan.authorities[0])
+    assert edge.provider.count("check") == 0
+    await asyncio.sleep(300)
+    await machine.check(plan.authorities[0])
+    assert edge.provider.count("check") == 1
+
+
 async def test_a_check_that_hangs_ends() -> None:
     edge = FakeAuthority(Provider("edge", check_step=Step("ok", after=1e5)))
     plan, machine = plan_of(edge), engine()

@@ -88,6 +88,16 @@ async def test_issuers_of_the_same_account_share_its_limits_and_the_strictest_wi
     assert clock() - began == pytest.approx(5, abs=0.1)
 
 
+async def test_issuers_of_the_same_account_share_its_rate_and_the_lowest_wins() -> None:
+    provider = Provider("edge")
+    wide = plan_of(planned(FakeAuthority(provider), common(rate=1000, burst=1)), name="wide")
+    narrow = plan_of(planned(FakeAuthority(provider), common(rate=1, burst=1)), name="narrow")
+    machine = engine()
+    await machine.check(narrow.authorities[0])
+    await asyncio.gather(*(machine.sign(order(f"u{n}"), wide, deadline=3600) for n in range(5)))
+    assert clock() == pytest.approx(5, abs=0.2)
+
+
 async def test_another_account_of_the_same_provider_has_limits_of_its_own() -> None:
     provider = Provider("edge", default=Step("hang"))
     slow = plan_of(planned(FakeAuthority(provider), common(in_flight=1)), name="slow")
@@ -157,6 +167,19 @@ async def test_what_nobody_has_used_for_long_is_forgotten() -> None:
     assert heard.accounts == dict.fromkeys(machine._registry._accounts, "edge closed")
 
 
+async def test_an_account_with_a_call_under_way_is_not_forgotten() -> None:
+    heard = Heard()
+    machine = engine(heard)
+    edge = FakeAuthority(Provider("edge", default=Step("hang")), account="edge/slow")
+    slow = plan_of(planned(edge, common(attempt="3h", turn="3h")), name="slow")
+    hanging = asyncio.create_task(machine.sign(order(), slow, deadline=1e5))
+    await asyncio.sleep(7200)
+    machine.states(plan_of(FakeAuthority(Provider("edge")), name="other"))
+    assert "edge/slow" in heard.accounts
+    hanging.cancel()
+    await asyncio.gather(hanging, return_exceptions=True)
+
+
 async def test_at_the_deadline_the_last_error_is_told_and_no_rate_limit_is_made_up() -> None:
     edge = FakeAuthority(Provider("edge").will("http500", "ok"))
     plan, machine = plan_of(planned(edge, common(attempts=1))), engine()
@@ -167,6 +190,14 @@ async def test_at_the_deadline_the_last_error_is_told_and_no_rate_limit_is_made_
     assert isinstance(failure, NoTime)
     assert failure.last is not None
     assert failure.last.status == 500
+
+
+async def test_who_has_no_time_for_a_call_leaves_its_token_to_the_next() -> None:
+    edge = FakeAuthority(Provider("edge"))
+    plan, machine = plan_of(planned(edge, common(rate=0.001, burst=1, attempts=1))), engine()
+    await machine.sign(order("in a hurry"), plan, deadline=0.05)
+    assert isinstance(await machine.sign(order("with time"), plan, deadline=10), Issued)
+    assert clock() < 1
 
 
 @pytest.mark.parametrize(("left", "limited"), [(1.0, True), (1e-9, False), (0.0, False), (-1.0, False)])

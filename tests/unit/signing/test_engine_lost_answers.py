@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from issuer.signing.engine import FailoverEngine
 
 pytestmark = pytest.mark.looptime
-PATIENT = common(failures=100)
 
 
 def suspecting() -> FailoverEngine:
@@ -104,9 +103,25 @@ async def test_a_turn_that_is_used_up_still_allows_the_look() -> None:
 
 
 async def test_a_look_ends_with_the_deadline() -> None:
-    edge = FakeAuthority(Provider("edge").will("reset").will_find("hang"))
-    await engine().sign(order(), plan_of(planned(edge, PATIENT)), deadline=2)
-    assert clock() <= 2.01
+    edge = FakeAuthority(Provider("edge").will(Step("reset", after=1.5)).will_find("hang"))
+    await engine().sign(order(), plan_of(planned(edge, common(attempt="2s", failures=100))), deadline=2)
+    assert kinds(edge.provider) == ["sign", "find"]
+    assert clock() == pytest.approx(2, abs=0.01)
+
+
+async def test_a_look_waits_for_a_place_for_a_second_and_then_lets_the_failover_go_on() -> None:
+    edge = FakeAuthority(Provider("edge", default=Step("hang")).will("reset"))
+    backup = FakeAuthority(Provider("backup"), "backup", account="backup/1")
+    machine, plan = engine(), plan_of(planned(edge, common(attempts=1, failures=100, in_flight=1)), backup)
+    first = asyncio.create_task(machine.sign(order("a"), plan, deadline=3600))
+    await asyncio.sleep(0)
+    second = asyncio.create_task(machine.sign(order("b"), plan, deadline=3600))
+    outcome = await first
+    assert isinstance(outcome, Issued)
+    assert outcome.authority == "backup"
+    assert clock() < 2
+    assert kinds(edge.provider) == ["sign", "sign"]
+    await second
 
 
 async def test_a_found_certificate_that_is_wrong_is_not_adopted() -> None:

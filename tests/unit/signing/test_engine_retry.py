@@ -102,6 +102,7 @@ async def test_a_deadline_that_has_passed_makes_no_call() -> None:
     outcome = await engine().sign(order(), plan_of(edge), deadline=9)
     assert isinstance(outcome, NotIssued)
     assert not outcome.attempted
+    assert outcome.failures == (), "nobody was asked, so nobody is to blame"
     assert edge.provider.calls == []
 
 
@@ -128,6 +129,15 @@ async def test_retry_after_is_honoured_if_it_fits_into_the_turn() -> None:
     first, second = edge.provider.calls
     assert first.ended is not None
     assert 20 <= second.begun - first.ended <= 21
+
+
+async def test_rate_limits_are_waited_out_for_no_longer_than_a_turn_in_all() -> None:
+    edge = edge_will(*[Step("limited", retry_after=25)] * 9)
+    plan = plan_of(planned(edge, common(attempts=9, turn="60s")))
+    outcome = await engine().sign(order(), plan, deadline=3600)
+    assert isinstance(outcome, NotIssued)
+    assert edge.provider.count("sign") == 3
+    assert clock() < 60
 
 
 async def test_a_retry_after_beyond_the_turn_goes_to_the_next_one_at_once() -> None:

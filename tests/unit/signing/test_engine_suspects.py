@@ -56,6 +56,17 @@ async def test_what_another_authority_does_changes_nothing() -> None:
     assert len(edge.provider.made("suspect")) == 1
 
 
+async def test_what_another_request_with_the_same_key_has_received_is_not_adopted() -> None:
+    edge = FakeAuthority(Provider("edge"))
+    machine, plan = engine(), plan_of(edge)
+    first = await machine.sign(order("first", key=b"shared"), plan, deadline=3600)
+    machine.suspect("second")
+    second = await machine.sign(order("second", key=b"shared"), plan, deadline=3600)
+    assert isinstance(first, Issued)
+    assert isinstance(second, Issued)
+    assert first.fingerprint != second.fingerprint
+
+
 async def test_a_look_that_fails_changes_nothing() -> None:
     edge = FakeAuthority(Provider("edge").will("refused", "refused").will_find("http500"))
     machine, plan = engine(), plan_of(planned(edge, common(attempts=1, failures=100)))

@@ -46,7 +46,7 @@ async def test_a_call_after_a_rate_limit_has_the_whole_of_its_time(takes: float,
 
 
 async def test_a_rate_limit_that_lasts_into_the_last_minutes_before_the_deadline_is_left_to_the_next_one() -> None:
-    edge = FakeAuthority(Provider("edge").will(Step("limited", retry_after=50)))
+    edge = FakeAuthority(Provider("edge").will(Step("limited", retry_after=45)))
     plan = plan_of(planned(edge, common(attempt="60s", turn="120s")), backup())
     outcome = await engine().sign(order(), plan, deadline=100)
     assert isinstance(outcome, Issued)

@@ -87,6 +87,15 @@ async def test_one_that_cannot_sign_for_now_is_no_end() -> None:
     assert not outcome.terminal
 
 
+async def test_one_that_finds_only_when_asked_that_it_cannot_sign_leaves_it_to_the_next() -> None:
+    edge = FakeAuthority(Provider("edge"))
+    edge.provider.unsupported = Unsupported("edge", "the CA's name constraints forbid a name")
+    backup = FakeAuthority(Provider("backup"), "backup", account="backup/1")
+    outcome = await engine().sign(order(), plan_of(edge, backup), deadline=3600)
+    assert isinstance(outcome, Issued)
+    assert outcome.authority == "backup"
+
+
 def untrusting(provider: Provider, roots: tuple[x509.Certificate, ...]) -> PlannedAuthority:
     async def read() -> tuple[x509.Certificate, ...]:
         return roots
@@ -114,6 +123,8 @@ async def test_a_wrong_bundle_of_one_issuer_opens_nobodys_breaker() -> None:
         outcome = await machine.sign(order(f"w{number}"), wrong, deadline=3600)
         assert isinstance(outcome, NotIssued)
         assert isinstance(outcome.failures[0], Untrusted)
+    assert heard.breakers == []
+    for number in range(10):
         assert isinstance(await machine.sign(order(f"r{number}"), right, deadline=3600), Issued)
     assert heard.breakers == []
     assert provider.count("sign") == 20, "a certificate that is wrong for its issuer is not made again"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from issuer.authorities.errors import Rejected
-from issuer.signing.ledger import FIRST_PAUSE, FRESH, GRACE, KEEP, Ledger
+from issuer.signing.ledger import DATED_BACK, FIRST_PAUSE, FRESH, GRACE, KEEP, Ledger
 from issuer.signing.registry import AuthorityState
 from tests.unit.signing.signing_case import START, FakeAuthority, Provider, order, planned
 
@@ -43,6 +43,14 @@ class Case:
 def test_nothing_is_due_before_the_fate_is_known() -> None:
     case = Case()
     case.lose()
+    assert list(case.ledger.due()) == []
+    case.ledger.settle("a", None)
+    assert len(list(case.ledger.due())) == 1
+
+
+def test_a_certificate_that_is_known_is_not_due_either_before_the_fate_is_known() -> None:
+    case = Case()
+    case.make("id", "leaf")
     assert list(case.ledger.due()) == []
     case.ledger.settle("a", None)
     assert len(list(case.ledger.due())) == 1
@@ -120,6 +128,15 @@ def test_a_certificate_of_later_is_spared() -> None:
     case.ledger.settle("a", None)
     assert not case.orphans("late", "x", case.now() + timedelta(seconds=GRACE + 1))
     assert case.orphans("soon", "y", case.now() + timedelta(seconds=GRACE - 1))
+
+
+def test_a_certificate_that_began_to_live_before_our_call_is_spared() -> None:
+    case = Case()
+    case.time += 3600
+    case.lose()
+    case.ledger.settle("a", None)
+    assert not case.orphans("before", "x", case.now() - DATED_BACK - timedelta(seconds=1))
+    assert case.orphans("dated back", "y", case.now() - DATED_BACK)
 
 
 def test_a_found_certificate_that_cannot_be_read_is_spared_but_not_a_record_of_ours() -> None:
@@ -239,6 +256,18 @@ def test_a_lost_answer_is_suspected_until_the_provider_has_certainly_finished() 
     case.look()
     case.time += FRESH + 1
     assert not case.suspects()
+
+
+def test_a_look_that_began_before_the_loss_does_not_end_the_suspicion() -> None:
+    case = Case()
+    case.lose()
+    begun = case.time
+    case.time += 1
+    case.lose()
+    case.time += 1
+    case.ledger.looked("a", EDGE, "edge/1", begun)
+    assert case.suspects()
+    assert case.ledger.is_unseen("a", EDGE, "edge/1")
 
 
 def test_a_suspicion_follows_the_authority_when_its_credential_is_replaced() -> None:

@@ -1,0 +1,433 @@
+"""What is known of an account, and what may go out: permit, account, breaker, budget, limits, checks, registry."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tests.mutations.mutation import Mutation
+
+_PERMIT: Final = "issuer/signing/permit.py"
+_ACCOUNT: Final = "issuer/signing/account.py"
+_BREAKER: Final = "issuer/signing/breaker.py"
+_BUDGET: Final = "issuer/signing/budget.py"
+_LIMITS: Final = "issuer/signing/limits.py"
+_CHECKS: Final = "issuer/signing/checks.py"
+
+_VERDICTS: Final = ("unit/signing/test_engine_verdicts.py",)
+_CREDENTIALS: Final = ("unit/signing/test_engine_credentials.py",)
+_LOST: Final = ("unit/signing/test_engine_lost_answers.py",)
+_ENGINE_BREAKER: Final = ("unit/signing/test_engine_breaker.py",)
+_BREAKER_ALONE: Final = ("unit/signing/test_breaker.py",)
+_RETRY: Final = ("unit/signing/test_engine_retry.py",)
+_TIME: Final = ("unit/signing/test_engine_time.py",)
+_CALL_LIMITS: Final = ("unit/signing/test_call_limits.py",)
+_ENGINE_LIMITS: Final = ("unit/signing/test_engine_limits.py",)
+
+MUTATIONS: Final = (
+    Mutation(
+        "after the cool-down everybody tries a refused credential at once",
+        _PERMIT,
+        old="        account.trial = given\n",
+        new="        pass\n",
+        tests=_VERDICTS,
+    ),
+    Mutation(
+        "a trial of a refused credential is never over",
+        _PERMIT,
+        old="        if account.trial is given:\n            account.trial = None\n",
+        new="",
+        tests=_CREDENTIALS,
+    ),
+    Mutation(
+        "wrong certificates of one request count each time",
+        _PERMIT,
+        old="counts = account.is_first_wrong(self._uid)",
+        new="counts = True",
+        tests=_VERDICTS,
+    ),
+    Mutation(
+        "an issuer's own wrong bundle opens the breaker of all",
+        _PERMIT,
+        old="if admission.told or isinstance(error, NotAsked | Untrusted):",
+        new="if admission.told or isinstance(error, NotAsked):",
+        tests=_VERDICTS,
+    ),
+    Mutation(
+        "a call that our own deadline cut off too soon counts against the authority",
+        _PERMIT,
+        old="counts = self._budget.is_fair(error.after)",
+        new="counts = True",
+        tests=_RETRY,
+    ),
+    Mutation(
+        "a call goes out although things have changed while it waited for its permit",
+        _PERMIT,
+        old="        given.begin()\n",
+        new="",
+        tests=_ENGINE_LIMITS,
+    ),
+    Mutation(
+        "a token is gone although no call went out with it",
+        _PERMIT,
+        old="self._slot.release(unused=True)",
+        new="self._slot.release()",
+        tests=_ENGINE_LIMITS,
+    ),
+    Mutation(
+        "the POST after a look takes no token",
+        _PERMIT,
+        old="            await self._slot.prepay(self._budget.end)\n",
+        new="            self._slot._prepaid = True\n",
+        tests=_LOST,
+    ),
+    Mutation(
+        "nothing is checked between the look and the POST",
+        _PERMIT,
+        old="        self._budget.stand_still(self._account.clock() - begun)\n        self.check()\n",
+        new="        self._budget.stand_still(self._account.clock() - begun)\n",
+        tests=_LOST,
+    ),
+    Mutation(
+        "a call goes out although the breaker has opened meanwhile",
+        _PERMIT,
+        old="        if not self._admission.valid:\n",
+        new="        if False:\n",
+        tests=_LOST,
+    ),
+    Mutation(
+        "a call goes out in less time than calls take",
+        _PERMIT,
+        old="if self._budget.left < self._budget.least(account.usual):",
+        new="if self._budget.left <= 0:",
+        tests=_TIME,
+    ),
+    Mutation(
+        "a probe waits behind calls that hang",
+        _PERMIT,
+        old="min(until, begun + PROBE_PATIENCE) if admission.probe else until",
+        new="until",
+        tests=_ENGINE_BREAKER,
+    ),
+    Mutation(
+        "the probe is kept by whoever was turned away with it",
+        _PERMIT,
+        old="        if slot is None:\n            admission.release()\n",
+        new="",
+        tests=_ENGINE_BREAKER,
+    ),
+    Mutation(
+        "a rate limit opens the breaker",
+        _PERMIT,
+        old="            account.limited(error.retry_after)\n            admission.release()\n",
+        new="            account.limited(error.retry_after)\n            admission.failed()\n",
+        tests=_RETRY,
+    ),
+    Mutation(
+        "a refused credential opens the breaker",
+        _PERMIT,
+        old="            account.refused(error)\n            admission.release()\n",
+        new="            account.refused(error)\n            admission.failed()\n",
+        tests=_ENGINE_BREAKER,
+    ),
+    Mutation(
+        "waiting for our own limits uses up the turn",
+        _PERMIT,
+        old="    finally:\n        budget.stand_still(account.clock() - begun)\n",
+        new="    finally:\n",
+        tests=_ENGINE_LIMITS,
+    ),
+    Mutation(
+        "a check takes back what a signature has found",
+        _ACCOUNT,
+        old="        if signed:\n            self.refusal = None\n",
+        new="        self.refusal = None\n",
+        tests=_CREDENTIALS,
+    ),
+    Mutation(
+        "a refused credential is tried again without a pause",
+        _ACCOUNT,
+        old="        if refusal and self.clock() < self.refused_until:\n",
+        new="        if False and refusal:\n",
+        tests=_CREDENTIALS,
+    ),
+    Mutation(
+        "the pauses after refusals do not grow",
+        _ACCOUNT,
+        old="min(MAX_COOL_DOWN, self._cool_down * 2 or COOL_DOWN)",
+        new="COOL_DOWN",
+        tests=_CREDENTIALS,
+    ),
+    Mutation(
+        "refusals of calls that were under way together count each",
+        _ACCOUNT,
+        old="        if self.clock() >= self.refused_until:\n",
+        new="        if True:\n",
+        tests=_CREDENTIALS,
+    ),
+    Mutation(
+        "a request whose deadline is far waits for a rate limit of an hour",
+        _ACCOUNT,
+        old="        if left > max(0.0, patience):\n",
+        new="        if False:\n",
+        tests=_RETRY,
+    ),
+    Mutation(
+        "the pauses after rate limits that name no time do not grow",
+        _ACCOUNT,
+        old="PAUSE * 2.0 ** min(self._consecutive_limits - 1, 16)",
+        new="PAUSE",
+        tests=_RETRY,
+    ),
+    Mutation(
+        "who waits for a place stays although the breaker has opened",
+        _ACCOUNT,
+        old="            self._blocking.set()\n            self.limits.send_away()\n",
+        new="            self._blocking.set()\n",
+        tests=_ENGINE_BREAKER,
+    ),
+    Mutation(
+        "who waits between two attempts stays although the breaker has opened",
+        _ACCOUNT,
+        old="            self._blocking.set()\n            self.limits.send_away()\n",
+        new="            self.limits.send_away()\n",
+        tests=_ENGINE_BREAKER,
+    ),
+    Mutation(
+        "of issuers that share an account the laxest limit wins",
+        _ACCOUNT,
+        old="rate=min(one.requests_per_second for one in limits)",
+        new="rate=max(one.requests_per_second for one in limits)",
+        tests=_ENGINE_LIMITS,
+    ),
+    Mutation(
+        "a half-open breaker lets a second probe through",
+        _BREAKER,
+        old="return self.closed or (self.state is BreakerState.OPEN and",
+        new="return self.closed or (self.state is not BreakerState.CLOSED and",
+        tests=_BREAKER_ALONE,
+    ),
+    Mutation(
+        "a probe goes out before the open time is over",
+        _BREAKER,
+        old="and self._clock() >= self.open_until)",
+        new="and True)",
+        tests=_BREAKER_ALONE,
+    ),
+    Mutation(
+        "results of calls from before the breaker opened count",
+        _BREAKER,
+        old="        if era != self._era:\n            return\n",
+        new="",
+        tests=_BREAKER_ALONE,
+    ),
+    Mutation(
+        "a failed probe does not double the open time",
+        _BREAKER,
+        old="self._open(self._open_for * 2)",
+        new="self._open(self._open_for)",
+        tests=_BREAKER_ALONE,
+    ),
+    Mutation(
+        "the jitter exceeds the longest open time",
+        _BREAKER,
+        old="self._clock() + min(jittered, longest)",
+        new="self._clock() + jittered",
+        tests=_BREAKER_ALONE,
+    ),
+    Mutation(
+        "breakers that opened together probe together",
+        _BREAKER,
+        old="self._open_for * (1 + self._random.random() * JITTER)",
+        new="self._open_for",
+        tests=_BREAKER_ALONE,
+    ),
+    Mutation(
+        "a refused request as the probe closes the breaker",
+        _BREAKER,
+        old="self._tell(good=None if self.probe else True)",
+        new="self._tell(good=True)",
+        tests=_BREAKER_ALONE,
+    ),
+    Mutation(
+        "a probe that said nothing leaves the breaker half-open for ever",
+        _BREAKER,
+        old="        else:\n            self._become(BreakerState.OPEN)\n",
+        new="",
+        tests=_BREAKER_ALONE,
+    ),
+    Mutation(
+        "a hanging first authority eats the time of the second",
+        _BUDGET,
+        old="max(0.0, self.deadline - self._clock()) / self._shares",
+        new="max(0.0, self.deadline - self._clock())",
+        tests=("unit/signing/test_engine_failover.py",),
+    ),
+    Mutation(
+        "a call is made with hardly any time",
+        _BUDGET,
+        old="return max(LEAST, min(needed, self.meant))",
+        new="return 0.0",
+        tests=_RETRY,
+    ),
+    Mutation(
+        "a rate limit is waited out although no call fits in after it",
+        _BUDGET,
+        old="self._share() - self.meant)",
+        new="self._share())",
+        tests=_TIME,
+    ),
+    Mutation(
+        "rate limits are waited out for longer than a turn in all",
+        _BUDGET,
+        old="        if limited:\n            self._waited += seconds\n",
+        new="",
+        tests=_RETRY,
+    ),
+    Mutation(
+        "every call that was cut off counts as one that had its time",
+        _BUDGET,
+        old="return seconds >= FAIR * self.meant",
+        new="return True",
+        tests=_RETRY,
+    ),
+    Mutation(
+        "a queue that is longer than a turn is waited for beside an idle authority",
+        _BUDGET,
+        old="(min(self._timeouts.turn.seconds, share) if self._crowd else share)",
+        new="share",
+        tests=_TIME,
+    ),
+    Mutation(
+        "a queue is left after a turn although nobody else could sign",
+        _BUDGET,
+        old="(min(self._timeouts.turn.seconds, share) if self._crowd else share)",
+        new="min(self._timeouts.turn.seconds, share)",
+        tests=_TIME,
+    ),
+    Mutation(
+        "a look goes on beyond the deadline",
+        _BUDGET,
+        old="min(self._clock() + max(LOOK_LEAST, LOOK_SHARE * self._turn), self.deadline)",
+        new="self._clock() + max(LOOK_LEAST, LOOK_SHARE * self._turn)",
+        tests=_LOST,
+    ),
+    Mutation(
+        "a Secret that cannot be read takes all of the time",
+        _BUDGET,
+        old="self._clock() + READ_SHARE * self._share()",
+        new="self._clock() + self.deadline",
+        tests=_TIME,
+    ),
+    Mutation(
+        "a call ends later than its turn",
+        _BUDGET,
+        old="return min(self._clock() + self._timeouts.attempt.seconds, self.end)",
+        new="return self._clock() + self._timeouts.attempt.seconds",
+        tests=_RETRY,
+    ),
+    Mutation(
+        "other work starves behind signing",
+        _LIMITS,
+        old="        if others and self._passed_over >= SHARE - 1:\n            return others[0], False\n",
+        new="",
+        tests=_CALL_LIMITS,
+    ),
+    Mutation(
+        "checks and looks go before signing",
+        _LIMITS,
+        old="        return (able[0], bool(others)) if able else None\n",
+        new="        return (able[-1], bool(others)) if able else None\n",
+        tests=_CALL_LIMITS,
+    ),
+    Mutation(
+        "nobody can be sent away from the queue",
+        _LIMITS,
+        old="                    granted.set_result(False)\n",
+        new="                    pass\n",
+        tests=_CALL_LIMITS,
+    ),
+    Mutation(
+        "who waits for a token with a place in hand is sent away",
+        _LIMITS,
+        old="            queue = self._queues[priority, True]\n",
+        new="            queue = self._queues[priority, False]\n",
+        tests=_CALL_LIMITS,
+    ),
+    Mutation(
+        "who is cancelled just as its turn comes keeps its place",
+        _LIMITS,
+        old="                self._give_back(token=True, place=needs_place)\n",
+        new="                pass\n",
+        tests=_CALL_LIMITS,
+    ),
+    Mutation(
+        "a further call on a slot takes no token",
+        _LIMITS,
+        old="await self._limits._wait(until, self._priority, needs_place=False)",
+        new="await asyncio.sleep(0)",
+        tests=_CALL_LIMITS,
+    ),
+    Mutation(
+        "tokens are saved without a bound",
+        _LIMITS,
+        old="self._tokens = min(float(self._settings.burst), self._tokens + gained)",
+        new="self._tokens += gained",
+        tests=_CALL_LIMITS,
+    ),
+    Mutation(
+        "places in flight are not limited",
+        _LIMITS,
+        old="if queue and (not needs_place or self.in_flight < self._settings.in_flight):",
+        new="if queue:",
+        tests=_CALL_LIMITS,
+    ),
+    Mutation(
+        "a check that an open breaker kept back counts as made",
+        _CHECKS,
+        old=">= every and account.breaker.closed and not account.limited_for:",
+        new=">= every and not account.limited_for:",
+        tests=_CREDENTIALS,
+    ),
+    Mutation(
+        "a check asks an account that wants no calls",
+        _CHECKS,
+        old="and account.breaker.closed and not account.limited_for:",
+        new="and account.breaker.closed:",
+        tests=_CREDENTIALS,
+    ),
+    Mutation(
+        "each issuer of an account asks for itself",
+        _CHECKS,
+        old="            if engine.clock() - account.checked >= every and",
+        new="            if",
+        tests=_VERDICTS,
+    ),
+    Mutation(
+        "all Secrets are read in one look",
+        _CHECKS,
+        old="(authorities[start:] + authorities[:start])[:MOST_READS]",
+        new="(authorities[start:] + authorities[:start])",
+        tests=_VERDICTS,
+    ),
+    Mutation(
+        "a new plan of an issuer leaves the limits of the old one in force",
+        "issuer/signing/registry.py",
+        old="        if before is not None:\n            self._leave(before)\n",
+        new="",
+        tests=_ENGINE_LIMITS,
+    ),
+    Mutation(
+        "requests that wait for a good credential hear of no rotation",
+        "issuer/signing/registry.py",
+        old="                    self._observer.recovered(account.name)\n        return account",
+        new="                    pass\n        return account",
+        tests=_CREDENTIALS,
+    ),
+    Mutation(
+        "an account is forgotten while calls are under way",
+        "issuer/signing/registry.py",
+        old="and account.used < old and account.idle:",
+        new="and account.used < old:",
+        tests=_ENGINE_LIMITS,
+    ),
+)

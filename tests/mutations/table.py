@@ -1,0 +1,19 @@
+"""All mutations, room by room. To add one: a sentence, the text, what takes its place, and who should notice."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from tests.mutations import accounts, authorities, controllers, kube, ledger, passes
+
+if TYPE_CHECKING:
+    from tests.mutations.mutation import Mutation
+
+MUTATIONS: Final[tuple[Mutation, ...]] = (
+    *ledger.MUTATIONS,
+    *accounts.MUTATIONS,
+    *passes.MUTATIONS,
+    *authorities.MUTATIONS,
+    *controllers.MUTATIONS,
+    *kube.MUTATIONS,
+)
