@@ -39,6 +39,10 @@ SHARED: Final = ("cdn-issuer-system", "default")
 POLL: Final = 0.03
 
 
+GONE_WITHIN: Final = 30.0
+"""Seconds in which a CRD that was deleted is gone."""
+
+
 class RealCluster:
     """The API server of the session, as one test sees it.
 
@@ -149,8 +153,13 @@ class RealCluster:
         raise TimeoutError(f"{path} is written to all the time")
 
     async def delete(self, plural: str, namespace: str, name: str) -> None:
-        """Delete an object."""
-        self._ask("DELETE", self._path(self._kinds.named(plural), namespace, name))
+        """Delete an object; a CRD is gone only when its objects are."""
+        path = self._path(self._kinds.named(plural), namespace, name)
+        self._ask("DELETE", path)
+        if plural == "customresourcedefinitions":
+            async with asyncio.timeout(GONE_WITHIN):
+                while self.plane.call("GET", path).status_code != httpx.codes.NOT_FOUND:  # noqa: ASYNC110 - the API server tells nobody
+                    await asyncio.sleep(0.05)
 
     def get(self, plural: str, namespace: str, name: str) -> Manifest:
         """One object.

@@ -191,7 +191,8 @@ class ControlPlane:
             try:
                 return self.ask("PUT", path, {**manifest, "metadata": metadata})
             except RefusedError as error:
-                if error.status != httpx.codes.CONFLICT:
+                # Changed meanwhile, or gone: one that is being deleted may be there for a moment yet.
+                if error.status not in (httpx.codes.CONFLICT, httpx.codes.NOT_FOUND):
                     raise
         raise TimeoutError(f"{path} is written to all the time")
 
