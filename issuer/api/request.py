@@ -168,7 +168,7 @@ class CertificateRequest(msgspec.Struct, frozen=True, gc=False):
         except InvalidDurationError:
             return DEFAULT_DURATION
 
-    def lean(self) -> CertificateRequest:
+    def trimmed(self) -> CertificateRequest:
         """The same request as it is kept in memory.
 
         No certificate is kept. Of a finished one only its identity, its issuer, and that it has ended and why: clusters

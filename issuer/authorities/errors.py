@@ -54,7 +54,7 @@ class AuthorityError(Exception):
         self.trace_id = trace_id
 
     @property
-    def told(self) -> str:
+    def detail(self) -> str:
         """The message with what a provider's support asks for, without the authority's name."""
         details = [
             text
@@ -68,7 +68,7 @@ class AuthorityError(Exception):
         return self.message + (f" ({', '.join(details)})" if details else "")
 
     def __str__(self) -> str:
-        return f"{self.authority}: {self.told}"
+        return f"{self.authority}: {self.detail}"
 
 
 class Unavailable(AuthorityError):  # noqa: N818 - the field's own word for it, as in httpx and grpc

@@ -13,13 +13,13 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from issuer.api.issuer import CLUSTER_ISSUER_KIND, GROUP
-from issuer.controllers.book import issuer_id
+from issuer.controllers.issuercache import issuer_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
-    from issuer.controllers.book import IssuerId
+    from issuer.controllers.issuercache import IssuerId
     from issuer.controllers.port import Request
 
 PATIENCE: Final = 30.0

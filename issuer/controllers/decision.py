@@ -117,7 +117,7 @@ class Issue:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Turn:
+class Sign:
     """Go through the authorities.
 
     Attributes:
@@ -137,7 +137,7 @@ class Turn:
 
 Verdict = Pend | Fail | Issue
 """A decision that is written down."""
-Decision = Leave | AwaitApproval | Verdict | Turn
+Decision = Leave | AwaitApproval | Verdict | Sign
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -237,7 +237,7 @@ def _decide_approved(request: Request, issuer: IssuerView | None, now: datetime,
         )
     if isinstance(history.outcome, NotIssued):
         return _pend(last or history.outcome, expires)
-    return Turn(csr=signing_request, duration=duration, only=only, expires=expires, late=late)
+    return Sign(csr=signing_request, duration=duration, only=only, expires=expires, late=late)
 
 
 def _telling(history: History) -> NotIssued | None:

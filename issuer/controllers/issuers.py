@@ -17,8 +17,8 @@ from issuer.api import condition
 from issuer.api.condition import FALSE, READY, TRUE, Condition
 from issuer.api.issuer import GROUP, PLURALS, VERSION, AuthorityStatus, Issuer, IssuerStatus
 from issuer.api.meta import format_time
-from issuer.controllers.book import IssuerId
-from issuer.controllers.narrator import reference
+from issuer.controllers.issuercache import IssuerId
+from issuer.controllers.reporter import reference
 from issuer.controllers.status import patch
 from issuer.controllers.topics import AccountChanged, IssuerChanged
 from issuer.kube.errors import ConflictError, KubeError, NotFoundError
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from datetime import datetime
 
-    from issuer.controllers.book import Entry, IssuerBook
+    from issuer.controllers.issuercache import CachedIssuer, IssuerCache
     from issuer.controllers.topics import Topics
     from issuer.kube.client import KubeClient
     from issuer.kube.events import EventRecorder, EventType
@@ -76,7 +76,7 @@ class IssuerController:
         *,
         client: KubeClient,
         informers: Mapping[str, Informer[Issuer]],
-        book: IssuerBook,
+        book: IssuerCache,
         engine: FailoverEngine,
         queue: WorkQueue[IssuerId],
         topics: Topics,
@@ -178,14 +178,14 @@ class IssuerController:
         self._checks[id_] = (entry.generation, asyncio.get_running_loop().time() + every)
         self._queue.add_after(id_, every, lane=str(id_))
 
-    async def _check(self, entry: Entry) -> None:
+    async def _check(self, entry: CachedIssuer) -> None:
         """Ask every authority whether it takes our credential, if that is due; the engine remembers the answers."""
         generation, due = self._checks.get(entry.id, (-1, 0.0))
         if entry.plan is None or (generation == entry.generation and asyncio.get_running_loop().time() < due):
             return
         await asyncio.gather(*(self._engine.check(planned) for planned in entry.plan.authorities))
 
-    def _status(self, issuer: Issuer, entry: Entry) -> IssuerStatus:
+    def _status(self, issuer: Issuer, entry: CachedIssuer) -> IssuerStatus:
         now, generation = self._now(), issuer.metadata.generation
         healths = self._engine.states(entry.plan) if entry.plan else ()
         ready = _ready(entry, healths)
@@ -228,7 +228,7 @@ class IssuerController:
             )
 
 
-def _ready(entry: Entry, healths: tuple[AuthorityHealth, ...]) -> Condition:
+def _ready(entry: CachedIssuer, healths: tuple[AuthorityHealth, ...]) -> Condition:
     if entry.view.problem is not None:
         return Condition(READY, FALSE, "InvalidSpec", entry.view.problem)
     able = [health.name for health in healths if health.state in CAN_SIGN]

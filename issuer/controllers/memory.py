@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from issuer.api.meta import ObjectKey  # noqa: TC001 - a field of a NamedTuple is evaluated
-from issuer.controllers.book import issuer_id
+from issuer.controllers.issuercache import issuer_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
-    from issuer.controllers.book import IssuerId
     from issuer.controllers.decision import Fail, Issue, Pend
+    from issuer.controllers.issuercache import IssuerId
     from issuer.controllers.port import Request
     from issuer.signing.plan import Issued, NotIssued
 
@@ -47,7 +47,7 @@ class RequestState:
         had_turn: its authorities were asked at least once.
         turns: goes at its authorities.
         turn_due: loop time before which they are not asked again.
-        only: what the last go was restricted to, see `Turn.only`.
+        only: what the last go was restricted to, see `Sign.only`.
         last: what came of the last go that failed.
         issued: signed and not delivered yet.
         verdict: the end, decided and not yet written.

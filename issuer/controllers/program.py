@@ -14,15 +14,15 @@ from issuer.api.issuer import CLUSTER_ISSUER_KIND, GROUP, ISSUER_KIND, Issuer
 from issuer.api.request import CertificateRequest
 from issuer.authorities.base import AuthorityContext
 from issuer.authorities.transport import SharedTransport
-from issuer.controllers.book import IssuerBook, IssuerId
 from issuer.controllers.certificaterequests import RESOURCE, CertificateRequests
 from issuer.controllers.delivery import StatusWriter
+from issuer.controllers.issuercache import IssuerCache, IssuerId
 from issuer.controllers.issuers import RESOURCES, IssuerController
 from issuer.controllers.manager import Manager
-from issuer.controllers.narrator import Narrator
 from issuer.controllers.observer import EngineObserver
 from issuer.controllers.pace import Pace
 from issuer.controllers.received import ReceivedCertificates
+from issuer.controllers.reporter import RequestReporter
 from issuer.controllers.requests import RequestController
 from issuer.controllers.topics import Topics
 from issuer.kube.events import EventRecorder
@@ -109,8 +109,8 @@ class Program(Manager):
             item=CertificateRequest,
             namespaces=namespaces,
             field_selector=f"spec.issuerRef.group={GROUP}",
-            keep=lambda request: self.book.serves(request.issuer_ref),
-            lean=received.transform,
+            filter=lambda request: self.book.serves(request.issuer_ref),
+            transform=received.transform,
         )
         self.issuers = {ISSUER_KIND: Informer(client, RESOURCES[ISSUER_KIND], item=Issuer, namespaces=namespaces)}
         if options.cluster_issuers:
@@ -123,7 +123,7 @@ class Program(Manager):
             allow_insecure_endpoints=options.allow_insecure_endpoints,
         )
         lookup = {kind: informer.get for kind, informer in self.issuers.items()}
-        self.book = IssuerBook(lookup, context, options.cluster_resource_namespace)
+        self.book = IssuerCache(lookup, context, options.cluster_resource_namespace)
         self.request_queue: WorkQueue[RequestId] = WorkQueue()
         self.issuer_queue: WorkQueue[IssuerId] = WorkQueue()
         topics = Topics()
@@ -138,7 +138,7 @@ class Program(Manager):
             queue=self.request_queue,
             topics=topics,
             writer=StatusWriter(client, CertificateRequests(), utc_now),
-            narrator=Narrator(self.events, metrics, CertificateRequests(), utc_now),
+            reporter=RequestReporter(self.events, metrics, CertificateRequests(), utc_now),
             now=utc_now,
             random=chance,
             pace=options.pace,

@@ -39,7 +39,7 @@ class ReceivedCertificates:
             self._seen[found] = None
             if len(self._seen) > self._most:
                 del self._seen[next(iter(self._seen))]
-        return request.lean()
+        return request.trimmed()
 
 
 def _fingerprint(encoded: str) -> bytes | None:

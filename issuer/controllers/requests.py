@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any, Final
 from issuer.authorities.base import SigningOrder
 from issuer.controllers.agenda import LATEST, OVER, Agenda, Result
 from issuer.controllers.approval import ApprovalWatch
-from issuer.controllers.book import IssuerId
 from issuer.controllers.census import measures
 from issuer.controllers.certificaterequests import RESOURCE
 from issuer.controllers.decision import (
@@ -28,10 +27,11 @@ from issuer.controllers.decision import (
     Issue,
     Leave,
     Pend,
-    Turn,
+    Sign,
     decide,
 )
 from issuer.controllers.delivery import Delivery, perhaps_applied
+from issuer.controllers.issuercache import IssuerId
 from issuer.controllers.manager import Chore, StoppingError
 from issuer.controllers.memory import ENDED, RequestId, RequestMemory, RequestState, identify, issuer_of
 from issuer.controllers.topics import AccountRecovered, IssuerChanged
@@ -46,11 +46,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from datetime import datetime
 
-    from issuer.controllers.book import IssuerBook
     from issuer.controllers.delivery import StatusWriter
-    from issuer.controllers.narrator import Narrator
+    from issuer.controllers.issuercache import IssuerCache
     from issuer.controllers.pace import Pace
     from issuer.controllers.port import Request
+    from issuer.controllers.reporter import RequestReporter
     from issuer.controllers.topics import Topics
     from issuer.kube.informer import Informer
     from issuer.kube.queue import WorkQueue
@@ -91,12 +91,12 @@ class RequestController:
         self,
         *,
         requests: Informer[Any],
-        book: IssuerBook,
+        book: IssuerCache,
         engine: FailoverEngine,
         queue: WorkQueue[RequestId],
         topics: Topics,
         writer: StatusWriter,
-        narrator: Narrator,
+        reporter: RequestReporter,
         now: Callable[[], datetime],
         random: random.Random,
         pace: Pace,
@@ -107,7 +107,7 @@ class RequestController:
         self._book = book
         self._engine = engine
         self._writer = writer
-        self._narrator = narrator
+        self._reporter = reporter
         self._now = now
         self._random = random
         self._pace = pace
@@ -115,7 +115,7 @@ class RequestController:
         self._queue = queue
         self._agenda = Agenda(queue)
         self.memory = RequestMemory(_loop_time)
-        self._approvals = ApprovalWatch(narrator.unapproved)
+        self._approvals = ApprovalWatch(reporter.unapproved)
         self.triggers = RequestTriggers(
             requests=requests,
             book=book,
@@ -216,7 +216,7 @@ class RequestController:
         if isinstance(decision, Leave) or (state := self.memory.note(request, now)) is None:
             return await self._conclude(identify(request), state)
         self._approvals.forget(request.metadata.uid)
-        if isinstance(decision, Turn) and entry is not None and entry.plan is not None:
+        if isinstance(decision, Sign) and entry is not None and entry.plan is not None:
             if state.turn_due > _loop_time() and state.only == decision.only:
                 return self._wait(state, state.turn_due, decision.expires, now)
             if not decision.late and decision.expires - now < LEAST:
@@ -235,7 +235,7 @@ class RequestController:
             case _:
                 return Result(look_again_at=_loop_time(), lane=lane_of(request, state))
 
-    async def _turn(self, state: RequestState, turn: Turn, plan: IssuerPlan) -> Issued | NotIssued:
+    async def _turn(self, state: RequestState, turn: Sign, plan: IssuerPlan) -> Issued | NotIssued:
         """One go at the authorities; past the deadline, one attempt at each and no more."""
         request = state.request
         deadline = _loop_time() + (turn.expires - self._now()) / timedelta(seconds=1)
@@ -265,7 +265,7 @@ class RequestController:
 
     def _survive(self, request: Request, error: Exception) -> Result:
         """A defect of ours: try again as if the authorities were down, and end the request at its deadline."""
-        self._narrator.crashed(request, error)
+        self._reporter.crashed(request, error)
         now = self._now()
         state = self.memory.note(request, now)
         if state is None:
@@ -310,14 +310,14 @@ class RequestController:
         try:
             told = await self._writer.write(state.request, verdict)
         except KubeError as error:
-            self._narrator.write_failed(state.request, verdict, error)
+            self._reporter.write_failed(state.request, verdict, error)
             state.write_due = _loop_time() + self._write_pause(state, error)
             return self._told(state, verdict)
         state.pending = None
         match told.delivery:
             case Delivery.WRITTEN:
                 state.why = verdict.why
-                self._narrator.pending(state.request, verdict)
+                self._reporter.pending(state.request, verdict)
                 return self._told(state, verdict)
             case Delivery.CHANGED:
                 assert told.latest is not None
@@ -339,7 +339,7 @@ class RequestController:
             told = await self._writer.write(request, verdict)
         except KubeError as error:
             state.perhaps_written |= perhaps_applied(error)
-            self._narrator.write_failed(request, verdict, error)
+            self._reporter.write_failed(request, verdict, error)
             return Result(look_again_at=_loop_time() + self._write_pause(state, error), lane=WRITES)
         finally:
             state.is_writing = False
@@ -348,9 +348,9 @@ class RequestController:
             state.verdict = None
             return await self._advance(told.latest, state)
         if told.delivery is Delivery.WRITTEN:
-            self._narrator.finished(request, verdict)
+            self._reporter.finished(request, verdict)
         else:
-            self._narrator.dropped(request, verdict, told.delivery)
+            self._reporter.dropped(request, verdict, told.delivery)
         fingerprint = told.fingerprint
         if told.delivery is Delivery.GONE and state.perhaps_written and isinstance(verdict, Issue):
             fingerprint = verdict.issued.fingerprint
@@ -366,7 +366,7 @@ class RequestController:
         except LeaseLostError:
             raise
         except KubeError as error:
-            self._narrator.unsettled(state.request, error)
+            self._reporter.unsettled(state.request, error)
             return Result(look_again_at=_loop_time() + self._write_pause(state, error), lane=WRITES)
         return self._close(id_, delivered)
 
@@ -418,7 +418,7 @@ def _turn_due(state: RequestState, verdict: Pend) -> float:
     return math.inf if verdict.retry_in is None else state.turn_due
 
 
-def _order(request: Request, turn: Turn) -> SigningOrder:
+def _order(request: Request, turn: Sign) -> SigningOrder:
     meta = request.metadata
     return SigningOrder(
         uid=meta.uid,

@@ -15,7 +15,7 @@ from issuer.observe.logs import get_logger
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from issuer.controllers.book import IssuerId
+    from issuer.controllers.issuercache import IssuerId
 
 _log = get_logger(__name__)
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from issuer.controllers.agenda import Agenda
     from issuer.controllers.approval import ApprovalWatch
-    from issuer.controllers.book import IssuerBook, IssuerId
+    from issuer.controllers.issuercache import IssuerCache, IssuerId
     from issuer.controllers.memory import RequestId, RequestMemory, RequestState
     from issuer.controllers.port import Request
     from issuer.kube.informer import Change, Informer
@@ -54,7 +54,7 @@ class RequestTriggers:
         self,
         *,
         requests: Informer[Any],
-        book: IssuerBook,
+        book: IssuerCache,
         memory: RequestMemory,
         agenda: Agenda[RequestId],
         approvals: ApprovalWatch,

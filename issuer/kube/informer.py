@@ -1,7 +1,7 @@
 """A lean copy, in memory, of the objects of one resource, and word of every change.
 
-Only what `lean` leaves is kept: ten thousand finished certificate requests with their CSRs and certificates would be
-64 MB, without them they are a few. A key always means the object that is there now: an object that was deleted and
+Only what `transform` leaves is kept: ten thousand finished certificate requests with their CSRs and certificates would
+be 64 MB, without them they are a few. A key always means the object that is there now: an object that was deleted and
 made again under its name while nobody looked is told as a deletion and an addition, because everything that is
 remembered about an object elsewhere hangs on its UID.
 
@@ -61,9 +61,9 @@ class Informer(Generic[T]):
         resource: what to watch.
         item: the struct that an object is decoded into.
         namespaces: where to look; one empty string means the whole cluster.
-        field_selector: for the server; given up where the server refuses it, so `keep` must say the same.
-        keep: which objects matter.
-        lean: what is kept of an object.
+        field_selector: for the server; given up where the server refuses it, so `filter` must say the same.
+        filter: which objects matter.
+        transform: what is kept of an object.
         random: for jitter.
         inactivity: seconds of silence after which a watch is opened again.
         watch_timeout: seconds, shortest and longest, after which the server ends a watch.
@@ -81,8 +81,8 @@ class Informer(Generic[T]):
         item: type[T],
         namespaces: Sequence[str] = ("",),
         field_selector: str | None = None,
-        keep: Callable[[T], bool] = lambda _: True,
-        lean: Callable[[T], T] = lambda item: item,
+        filter: Callable[[T], bool] = lambda _: True,  # noqa: A002 - client-go's word
+        transform: Callable[[T], T] = lambda item: item,
         random: random_module.Random | None = None,
         inactivity: float = INACTIVITY,
         watch_timeout: tuple[float, float] = WATCH_TIMEOUT,
@@ -98,7 +98,7 @@ class Informer(Generic[T]):
         self._group: asyncio.TaskGroup | None = None
         decoder = ObjectDecoder(item)
         self._parts = {
-            namespace: _Part(resource, decoder, keep, lean, self._tell, partial(self._listed, namespace))
+            namespace: _Part(resource, decoder, filter, transform, self._tell, partial(self._listed, namespace))
             for namespace in namespaces
         }
         self._reflectors = [
@@ -156,7 +156,7 @@ class Informer(Generic[T]):
         return [item for part in self._parts.values() for item in part.store.items()]
 
     def add_index(self, name: str, function: IndexFunction[T]) -> None:
-        """Keep an index over the objects, as `lean` leaves them.
+        """Keep an index over the objects, as `transform` leaves them.
 
         Args:
             name: for `by_index`.
@@ -233,8 +233,8 @@ class _Part(Generic[T]):
         self,
         resource: Resource,
         decoder: ObjectDecoder[T],
-        keep: Callable[[T], bool],
-        lean: Callable[[T], T],
+        accepts: Callable[[T], bool],
+        transform: Callable[[T], T],
         tell: Callable[[Change[T]], None],
         on_listed: Callable[[], None],
     ) -> None:
@@ -242,8 +242,8 @@ class _Part(Generic[T]):
         self.unreadable: dict[ObjectKey, Unreadable] = {}
         self._resource = resource
         self._decoder = decoder
-        self._keep = keep
-        self._lean = lean
+        self._accepts = accepts
+        self._transform = transform
         self._tell = tell
         self._on_listed = on_listed
         self._seen: set[ObjectKey] = set()
@@ -262,7 +262,7 @@ class _Part(Generic[T]):
             if isinstance(item, Unreadable):
                 self._seen.add(item.metadata.key)
                 self._misread(item)
-            elif self._keep(item):
+            elif self._accepts(item):
                 self._seen.add(item.metadata.key)
                 self._put(item)
 
@@ -286,13 +286,13 @@ class _Part(Generic[T]):
             self._drop(found.metadata)
         elif isinstance(found, Unreadable):
             self._misread(found)
-        elif self._keep(found):
+        elif self._accepts(found):
             self._put(found)
         else:
             self._drop(found.metadata)
 
     def _put(self, item: T) -> None:
-        key, new = item.metadata.key, self._lean(item)
+        key, new = item.metadata.key, self._transform(item)
         self.unreadable.pop(key, None)
         old = self.store.get(key)
         if old is not None and old.metadata.uid != new.metadata.uid:

@@ -203,5 +203,5 @@ def brief(error: AuthorityError | None) -> str:
     return f"{error.message} (HTTP {error.status})" if error.status else error.message
 
 
-def _ending(last: AuthorityError | None, told: str | None = None) -> str:
-    return f"; the last: {told or last.told}" if last else ""
+def _ending(last: AuthorityError | None, detail: str | None = None) -> str:
+    return f"; the last: {detail or last.detail}" if last else ""

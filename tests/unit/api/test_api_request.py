@@ -117,7 +117,7 @@ def test_the_duration_is_cert_managers_default_where_none_can_be_read(duration: 
 @pytest.mark.parametrize("end", [ready("True", "Issued"), ready("False", "Failed"), ready("False", "Denied")])
 def test_a_finished_request_keeps_only_who_it_is_and_that_it_has_ended(end: Condition) -> None:
     whole = request(approved(), end, certificate="Q0VSVA==")
-    lean = whole.lean()
+    lean = whole.trimmed()
     assert (lean.spec.request, lean.status.certificate) == ("", None)
     for name in ("name", "namespace", "uid", "resource_version"):
         assert getattr(lean.metadata, name) == getattr(whole.metadata, name)
@@ -128,12 +128,12 @@ def test_a_finished_request_keeps_only_who_it_is_and_that_it_has_ended(end: Cond
 
 def test_a_request_under_way_keeps_its_csr() -> None:
     under_way = request(approved(), ready("False", "Pending"))
-    assert under_way.lean() is under_way
+    assert under_way.trimmed() is under_way
 
 
 def test_making_a_lean_request_lean_changes_nothing() -> None:
-    lean = request(approved(), ready("True", "Issued"), certificate="Q0VSVA==").lean()
-    assert lean.lean() == lean
+    lean = request(approved(), ready("True", "Issued"), certificate="Q0VSVA==").trimmed()
+    assert lean.trimmed() == lean
 
 
 def told(message: str, status: str = "True") -> Condition:

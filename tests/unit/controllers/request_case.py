@@ -23,9 +23,9 @@ from issuer.api.issuer import GROUP, Issuer
 from issuer.api.meta import ObjectKey, format_micro_time
 from issuer.api.request import CertificateRequest
 from issuer.authorities.errors import InProgress, Unavailable
-from issuer.controllers.book import IssuerId
 from issuer.controllers.certificaterequests import RESOURCE
 from issuer.controllers.delivery import Delivered, StatusWriter
+from issuer.controllers.issuercache import IssuerId
 from issuer.kube.errors import ConflictError, KubeError, NotFoundError, ServerError, ThrottledError, UnreachableError
 from issuer.kube.informer import Change, Informer
 from issuer.sandbox.objects import signing_request
@@ -101,7 +101,7 @@ class Cache(Informer[CertificateRequest]):
         self.mute = False
         self.told: set[str] = set()
         """UIDs of which a handler has heard that somebody decided on them, or that a resync has passed over since."""
-        super().__init__(cast("Source", None), RESOURCE, item=CertificateRequest, lean=CertificateRequest.lean)
+        super().__init__(cast("Source", None), RESOURCE, item=CertificateRequest, transform=CertificateRequest.trimmed)
 
     def put(self, type_: str, text: bytes, *, told: bool) -> None:
         self.mute = not told
@@ -398,7 +398,7 @@ class Engine:
         )
 
 
-class Narrator:
+class RequestReporter:
     """Tells nobody, and counts as a fault what went wrong inside."""
 
     def __init__(self) -> None:

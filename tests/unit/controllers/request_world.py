@@ -17,9 +17,9 @@ from issuer.api.meta import format_micro_time
 from issuer.api.request import AUTHORITIES_ANNOTATION
 from issuer.authorities.base import AuthorityContext
 from issuer.controllers.agenda import LATEST, Result
-from issuer.controllers.book import IssuerBook
 from issuer.controllers.certificaterequests import CertificateRequests
 from issuer.controllers.decision import DEFAULT_DEADLINE, LATE_ISSUER
+from issuer.controllers.issuercache import IssuerCache
 from issuer.controllers.memory import ENDED, RequestId, RequestState, identify
 from issuer.controllers.pace import Pace
 from issuer.controllers.requests import RESYNC_EVERY, RequestController
@@ -31,7 +31,7 @@ from tests.unit.controllers.request_case import (
     Engine,
     Go,
     Issuers,
-    Narrator,
+    RequestReporter,
     Server,
     Writer,
     certificate,
@@ -90,9 +90,9 @@ class World:
         self.issuers = Issuers()
         self.queue: WorkQueue[RequestId] = WorkQueue(random=random.Random(1))
         self.topics = Topics()
-        self.narrator = Narrator()
+        self.reporter = RequestReporter()
         context = AuthorityContext(namespace="", secrets=cast("Any", None), transport=cast("Any", None), now=self.clock)
-        self.book = IssuerBook({"CDNIssuer": self.issuers.objects.get}, context, "cert-manager")
+        self.book = IssuerCache({"CDNIssuer": self.issuers.objects.get}, context, "cert-manager")
         self.controller = Watched(
             requests=self.cache,
             book=self.book,
@@ -100,7 +100,7 @@ class World:
             queue=self.queue,
             topics=self.topics,
             writer=Writer(cast("Any", self.server), CertificateRequests(), self.clock),
-            narrator=cast("Any", self.narrator),
+            reporter=cast("Any", self.reporter),
             now=self.clock,
             random=random.Random(1),
             pace=self.pace,
@@ -226,7 +226,7 @@ class World:
         """The invariants that hold at every moment."""
         for _ in range(20):
             await asyncio.sleep(0)
-        assert self.server.faults + self.engine.faults + self.narrator.faults == []
+        assert self.server.faults + self.engine.faults + self.reporter.faults == []
         assert max(self.controller.looks.values(), default=0) < HOT, self.controller.looks.most_common(1)
         if not self.is_running:
             return

@@ -20,7 +20,7 @@ from issuer.controllers.decision import (
     IssuerView,
     Leave,
     Pend,
-    Turn,
+    Sign,
     decide,
     expiry,
 )
@@ -95,7 +95,7 @@ CASES: list[tuple[str, CertificateRequest, IssuerView | None, History, type[Deci
     ("failed already, result late", request(APPROVED, FAILED), ISSUER, History(outcome=signed()), Leave, ""),
     ("denied already", request(condition("Ready", "False", "Denied")), ISSUER, NOTHING, Leave, ""),
     ("being deleted", approved(deletionTimestamp="2026-11-23T11:00:00Z"), ISSUER, NOTHING, Leave, ""),
-    ("pending is no end", request(APPROVED, PENDING), ISSUER, NOTHING, Turn, ""),
+    ("pending is no end", request(APPROVED, PENDING), ISSUER, NOTHING, Sign, ""),
     ("CSR not base64", approved(spec={"request": "%%%"}), ISSUER, NOTHING, Fail, "spec.request"),
     ("CSR not PEM", approved(spec={"request": b64encode(b"hello").decode()}), ISSUER, NOTHING, Fail, "spec.request"),
     ("CSR missing", approved(spec={"request": ""}), ISSUER, NOTHING, Fail, "spec.request"),
@@ -115,7 +115,7 @@ CASES: list[tuple[str, CertificateRequest, IssuerView | None, History, type[Deci
         "spec.deadline",
     ),
     ("issuer unusable at the deadline", approved(61), IssuerView(title="x", problem="bad"), NOTHING, Fail, "bad"),
-    ("first go", approved(), ISSUER, NOTHING, Turn, ""),
+    ("first go", approved(), ISSUER, NOTHING, Sign, ""),
     ("authority down", approved(), ISSUER, History(outcome=refused(DOWN)), Pend, "edge: no answer"),
     ("rate limited", approved(), ISSUER, History(outcome=refused(RateLimited("edge", "slow"))), Pend, "edge: slow"),
     ("credential refused", approved(), ISSUER, History(outcome=refused(REFUSED)), Pend, "HTTP 403, code 10000, trace"),
@@ -138,7 +138,7 @@ CASES: list[tuple[str, CertificateRequest, IssuerView | None, History, type[Deci
     ("signed", approved(), ISSUER, History(outcome=signed()), Issue, "signed by authority edge"),
     ("signed after the deadline", approved(61), ISSUER, History(outcome=signed()), Issue, "authority edge"),
     ("signed by the second", approved(), ISSUER, History(outcome=signed(DOWN)), Issue, "authority backup"),
-    ("deadline before the first go", approved(61), ISSUER, NOTHING, Turn, ""),
+    ("deadline before the first go", approved(61), ISSUER, NOTHING, Sign, ""),
     ("deadline after that go", approved(61), ISSUER, History(outcome=refused(DOWN)), Fail, "deadline of 1h"),
     (
         "deadline, never let through by our own limits",
@@ -191,7 +191,7 @@ def test_a_denied_request_ends_as_denied_and_any_other_failure_as_failed() -> No
 def test_the_deadline_runs_from_the_approval_and_not_from_the_creation() -> None:
     subject = approved(1, creationTimestamp=(NOW - timedelta(days=2)).isoformat())
     decision = decide(subject, ISSUER, NOW)
-    assert isinstance(decision, Turn)
+    assert isinstance(decision, Sign)
     assert not decision.late
     assert decision.expires == NOW + timedelta(minutes=59)
 
@@ -209,7 +209,7 @@ def test_a_go_that_ran_out_of_time_before_anybody_was_asked_does_not_hide_the_la
 
 def test_a_request_past_its_deadline_gets_one_late_turn() -> None:
     decision = decide(approved(61), ISSUER, NOW)
-    assert isinstance(decision, Turn)
+    assert isinstance(decision, Sign)
     assert decision.late
 
 
@@ -232,8 +232,8 @@ def test_a_request_that_was_late_when_it_was_first_seen_gives_its_issuer_ten_min
 def test_the_annotation_restricts_the_authorities_and_a_blank_one_does_not() -> None:
     restricted = decide(approved(annotations={"cdn-issuer.io/authorities": " backup "}), ISSUER, NOW)
     blank = decide(approved(annotations={"cdn-issuer.io/authorities": " , "}), ISSUER, NOW)
-    assert isinstance(restricted, Turn)
-    assert isinstance(blank, Turn)
+    assert isinstance(restricted, Sign)
+    assert isinstance(blank, Sign)
     assert (restricted.only, blank.only) == (frozenset({"backup"}), None)
 
 

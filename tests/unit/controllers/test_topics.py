@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from issuer.api.meta import ObjectKey
-from issuer.controllers.book import IssuerId
+from issuer.controllers.issuercache import IssuerId
 from issuer.controllers.observer import EngineObserver
 from issuer.controllers.topics import AccountChanged, AccountRecovered, IssuerChanged, Topics
 from issuer.observe.metrics import Metrics

@@ -17,8 +17,8 @@ from issuer.api.meta import ObjectKey
 from issuer.api.request import CertificateRequest
 from issuer.controllers.agenda import Agenda
 from issuer.controllers.approval import ApprovalWatch
-from issuer.controllers.book import IssuerBook, IssuerId
 from issuer.controllers.certificaterequests import RESOURCE
+from issuer.controllers.issuercache import IssuerCache, IssuerId
 from issuer.controllers.memory import RequestId, RequestMemory
 from issuer.controllers.triggers import AT_A_TIME, RequestTriggers
 from issuer.kube.informer import Change, Informer
@@ -78,7 +78,7 @@ class Case:
         self.suspected: list[str] = []
         self.triggers = RequestTriggers(
             requests=self.informer,
-            book=cast("IssuerBook", Book()),
+            book=cast("IssuerCache", Book()),
             memory=self.memory,
             agenda=Agenda(self.queue),
             approvals=ApprovalWatch(lambda *_: None),

@@ -89,7 +89,7 @@ async def test_an_index_is_over_all_namespaces_and_holds_what_lean_leaves() -> N
     def lean(item: Thing) -> Thing:
         return msgspec.structs.replace(item, spec=msgspec.structs.replace(item.spec, fat=""))
 
-    informer = indexed(ByNamespace([page()], []), namespaces=("one", "two"), lean=lean)
+    informer = indexed(ByNamespace([page()], []), namespaces=("one", "two"), transform=lean)
     async with running(informer):
         await informer.synced.wait()
         found = informer.by_index("groups", "x")
@@ -146,7 +146,7 @@ STEP = st.one_of(
 @settings(max_examples=200, deadline=None)
 @given(st.lists(STEP, max_size=12))
 def test_an_index_is_what_a_walk_over_all_objects_finds(steps: list[Any]) -> None:
-    informer = indexed(Script([page()], []), keep=lambda item: item.spec.group != "dropped")
+    informer = indexed(Script([page()], []), filter=lambda item: item.spec.group != "dropped")
     (part,) = informer._parts.values()
     seen = []
     informer.add_handler(lambda _: seen.append((in_index(informer), walked(informer))))

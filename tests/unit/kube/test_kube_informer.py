@@ -177,7 +177,7 @@ async def test_a_refused_field_selector_is_given_up_and_objects_are_filtered_her
         ],
         [[event("ADDED", thing("c", 3, group="theirs")), event("ADDED", thing("d", 4, group="ours"))]],
     )
-    informer = informer_of(source, field_selector="spec.group=ours", keep=lambda item: item.spec.group == "ours")
+    informer = informer_of(source, field_selector="spec.group=ours", filter=lambda item: item.spec.group == "ours")
     async with running(informer) as changes:
         await asyncio.sleep(0.1)
         assert changes == [("added", "a@a"), ("added", "d@d")]
@@ -194,7 +194,7 @@ async def test_a_field_selector_that_is_served_goes_with_every_list_and_watch() 
 
 async def test_an_object_that_is_kept_no_more_is_told_as_deleted() -> None:
     source = Script([page(thing("a", 1, size=1))], [[event("MODIFIED", thing("a", 2, size=0)), Silence]])
-    async with running(informer_of(source, keep=lambda item: item.spec.size > 0)) as changes:
+    async with running(informer_of(source, filter=lambda item: item.spec.size > 0)) as changes:
         await asyncio.sleep(1)
         assert changes == [("added", "a@a"), ("deleted", "a@a")]
 
@@ -204,7 +204,7 @@ async def test_only_what_lean_leaves_is_cached() -> None:
         return msgspec.structs.replace(item, spec=msgspec.structs.replace(item.spec, fat=""))
 
     source = Script([page(thing("a", 1, fat="x" * 999))], [[event("ADDED", thing("b", 2, fat="x" * 999)), Silence]])
-    informer = informer_of(source, lean=lean)
+    informer = informer_of(source, transform=lean)
     async with running(informer):
         await asyncio.sleep(1)
         assert [item.spec.fat for item in informer.items()] == ["", ""]

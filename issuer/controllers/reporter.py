@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from issuer.api import request as api
-from issuer.controllers.book import issuer_id
 from issuer.controllers.decision import Fail, Issue, Pend
+from issuer.controllers.issuercache import issuer_id
 from issuer.kube.events import ObjectReference
 from issuer.observe.logs import get_logger
 
@@ -31,7 +31,7 @@ _log = get_logger(__name__)
 OUTCOMES: Final = {api.REASON_FAILED: "failed", api.REASON_DENIED: "denied"}
 
 
-class Narrator:
+class RequestReporter:
     """Writes events, log lines and counters about requests."""
 
     def __init__(self, events: EventRecorder, metrics: Metrics, kind: RequestKind, now: Callable[[], datetime]) -> None:

@@ -12,7 +12,7 @@ from issuer.api.issuer import Issuer
 from issuer.api.meta import ObjectKey
 from issuer.authorities import ca
 from issuer.authorities.base import AuthorityContext
-from issuer.controllers.book import IssuerBook, IssuerId
+from issuer.controllers.issuercache import IssuerCache, IssuerId
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -54,7 +54,7 @@ def test_each_authority_of_a_list_but_the_last_is_told_that_another_one_follows(
     context = AuthorityContext(
         namespace="", secrets=NoSecrets(), transport=no_transport, now=lambda: datetime(2026, 11, 2, tzinfo=UTC)
     )
-    book = IssuerBook({"CDNIssuer": lambda _: issuer(count)}, context, "cert-manager")
+    book = IssuerCache({"CDNIssuer": lambda _: issuer(count)}, context, "cert-manager")
     entry = book.find(IssuerId("CDNIssuer", ObjectKey("web", "main")))
     assert entry is not None
     assert entry.plan is not None, entry.view.problem

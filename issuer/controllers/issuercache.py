@@ -57,7 +57,7 @@ class IssuerId:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class CachedIssuer:
     """One issuer in the book; without a plan if its specification is nonsense."""
 
     id: IssuerId
@@ -67,7 +67,7 @@ class Entry:
     plan: IssuerPlan | None
 
 
-class IssuerBook:
+class IssuerCache:
     """Plans by issuer, kept until the object changes.
 
     Args:
@@ -85,11 +85,11 @@ class IssuerBook:
         self._lookup = lookup
         self._context = context
         self._cluster_namespace = cluster_namespace
-        self._entries: dict[IssuerId, Entry] = {}
+        self._entries: dict[IssuerId, CachedIssuer] = {}
         self._deadlines: OrderedDict[IssuerId, float] = OrderedDict()
         """The last that could be read of each issuer, also of those that are gone or nonsense now."""
 
-    def find(self, id_: IssuerId) -> Entry | None:
+    def find(self, id_: IssuerId) -> CachedIssuer | None:
         """The entry of an issuer, or None if it does not exist."""
         found = self._lookup[id_.kind](id_.key) if id_.kind in self._lookup else None
         if found is None:
@@ -111,15 +111,15 @@ class IssuerBook:
         """
         return ref.group == GROUP and (ref.kind in self._lookup or ref.kind not in KINDS)
 
-    def drop(self, id_: IssuerId) -> Entry | None:
+    def drop(self, id_: IssuerId) -> CachedIssuer | None:
         """Take out the entry of an issuer that is gone, if it was ever asked for."""
         return self._entries.pop(id_, None)
 
-    def entries(self) -> Iterable[Entry]:
+    def entries(self) -> Iterable[CachedIssuer]:
         """All entries that were asked for and still exist."""
         return tuple(self._entries.values())
 
-    def _build(self, id_: IssuerId, issuer: Issuer) -> Entry:
+    def _build(self, id_: IssuerId, issuer: Issuer) -> CachedIssuer:
         context = replace(self._context, namespace=issuer.metadata.namespace or self._cluster_namespace)
         plan, view = None, IssuerView(title=str(id_))
         try:
@@ -144,7 +144,7 @@ class IssuerBook:
             names = tuple(authority.name for authority in spec.authorities)
             view = replace(view, deadline=spec.deadline.seconds, authorities=names)
         meta = issuer.metadata
-        return Entry(id=id_, uid=meta.uid, generation=meta.generation, view=view, plan=plan)
+        return CachedIssuer(id=id_, uid=meta.uid, generation=meta.generation, view=view, plan=plan)
 
 
 def issuer_id(ref: IssuerRef, namespace: str) -> IssuerId:
