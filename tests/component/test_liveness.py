@@ -27,8 +27,14 @@ async def test_a_controller_whose_api_server_is_away_stays_healthy(new_stage: Ne
         for informer in program.informers():
             for one in informer._reflectors:
                 one._backoff = Backoff(0.05, 0.1, random.Random(0))
-        stage.cluster.cut_watches()
-        await until(lambda: away.hits > 0)
+        begun = asyncio.get_running_loop().time()
+
+        def is_cut() -> bool:
+            # Again, for a watch that was just beginning.
+            stage.cluster.cut_watches()
+            return all(informer.last_attempt > begun for informer in program.informers())
+
+        await until(is_cut)
         for informer in program.informers():
             object.__setattr__(informer, "stale_after", 0.7)
         for _ in range(15):
