@@ -217,6 +217,8 @@ class IssuerSpec(Struct, frozen=True, kw_only=True):
     authorities: tuple[AuthoritySpec, ...]
     deadline: Duration
     failover: Failover
+    ignored: tuple[str, ...] = ()
+    """What this version does not know: paths of fields, and values. They come from the CRD of another version."""
 
 
 class AuthorityStatus(Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=True):

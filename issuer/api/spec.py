@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from functools import cache
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar, get_args
 
 import msgspec
 from msgspec import inspect
@@ -20,6 +20,7 @@ from issuer.api.issuer import (
     MAX_AUTHORITIES,
     AuthorityCommon,
     AuthoritySpec,
+    FailoverCause,
     IssuerSpec,
     SpecCommon,
     ordered_durations,
@@ -27,7 +28,7 @@ from issuer.api.issuer import (
 from issuer.api.meta import without_nulls
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -47,10 +48,13 @@ def parse(raw: bytes | msgspec.Raw, kinds: Collection[str]) -> IssuerSpec:
     """
     wire = _object(raw, "spec")
     entries = _decode(wire.pop("authorities", msgspec.Raw(b"[]")), list[msgspec.Raw], "spec.authorities")
-    common = convert(_plain(wire, SpecCommon, "spec"), SpecCommon, "spec")
+    plain = _plain(wire, SpecCommon, "spec")
+    ignored = [*_unknown_names(wire, SpecCommon, "spec"), *_unknown_causes(plain)]
+    ignored += unknown_fields(plain, SpecCommon, "spec")
+    common = convert(plain, SpecCommon, "spec")
     if not 1 <= len(entries) <= MAX_AUTHORITIES:
         raise InvalidSpecError(f"spec.authorities: 1 to {MAX_AUTHORITIES} are needed, there are {len(entries)}")
-    authorities = tuple(_authority(entry, kinds, f"spec.authorities[{i}]") for i, entry in enumerate(entries))
+    authorities = tuple(_authority(entry, kinds, f"spec.authorities[{i}]", ignored) for i, entry in enumerate(entries))
     names = [authority.name for authority in authorities]
     if repeated := next((name for name in names if names.count(name) > 1), None):
         raise InvalidSpecError(f"spec.authorities: the name {repeated!r} is used more than once")
@@ -60,7 +64,14 @@ def parse(raw: bytes | msgspec.Raw, kinds: Collection[str]) -> IssuerSpec:
             raise InvalidSpecError(
                 f"spec.authorities[{i}].timeouts.attempt: {attempt} is longer than spec.deadline ({common.deadline})"
             )
-    return IssuerSpec(authorities=authorities, deadline=common.deadline, failover=common.failover)
+    return IssuerSpec(
+        authorities=authorities, deadline=common.deadline, failover=common.failover, ignored=tuple(ignored)
+    )
+
+
+def unknown_fields(value: Any, type_: type[msgspec.Struct], path: str) -> tuple[str, ...]:
+    """Paths of the fields, at any depth, that a struct does not have; `value` is decoded JSON."""
+    return tuple(_unknown(_described(type_), value, path))
 
 
 def decode_config(raw: msgspec.Raw, type_: type[T], path: str) -> T:
@@ -88,7 +99,7 @@ def convert(value: Any, type_: type[T], path: str) -> T:
     return converted
 
 
-def _authority(raw: msgspec.Raw, kinds: Collection[str], path: str) -> AuthoritySpec:
+def _authority(raw: msgspec.Raw, kinds: Collection[str], path: str, ignored: list[str]) -> AuthoritySpec:
     wire = _object(raw, path)
     given = sorted(kind for kind in kinds if kind in wire and bytes(wire[kind]) != b"null")
     unknown = sorted(set(wire) - _names(AuthorityCommon) - set(kinds))
@@ -98,10 +109,47 @@ def _authority(raw: msgspec.Raw, kinds: Collection[str], path: str) -> Authority
         )
     if len(given) != 1:
         raise InvalidSpecError(f"{path}: exactly one of {_listed(kinds)} is needed, there are {len(given)}")
-    common = convert(_plain(wire, AuthorityCommon, path), AuthorityCommon, path)
+    plain = _plain(wire, AuthorityCommon, path)
+    ignored += (*(f"{path}.{name}" for name in unknown), *unknown_fields(plain, AuthorityCommon, path))
+    common = convert(plain, AuthorityCommon, path)
     if common.ca_bundle and common.ca_bundle_secret_ref:
         raise InvalidSpecError(f"{path}: caBundle and caBundleSecretRef exclude each other")
     return AuthoritySpec(common=common, kind=given[0], config=wire[given[0]])
+
+
+def _unknown_names(wire: Mapping[str, Any], type_: type[msgspec.Struct], path: str) -> list[str]:
+    return [f"{path}.{name[:MAX_QUOTED]}" for name in sorted(set(wire) - _names(type_))]
+
+
+def _unknown_causes(spec: dict[str, Any]) -> list[str]:
+    """Take the causes of failover that a newer version knows out of the specification, and name them."""
+    failover = spec.get("failover")
+    causes = failover.get("on") if isinstance(failover, dict) else None
+    if not isinstance(failover, dict) or not isinstance(causes, list):
+        return []
+    unknown = [one for one in causes if isinstance(one, str) and one not in get_args(FailoverCause)]
+    spec["failover"] = {**failover, "on": [one for one in causes if one not in unknown]}
+    return [f"spec.failover.on {one[:MAX_QUOTED]!r}" for one in unknown]
+
+
+def _unknown(type_: inspect.Type, value: Any, path: str) -> Iterator[str]:
+    match type_:
+        case inspect.Metadata():
+            yield from _unknown(type_.type, value, path)
+        case inspect.UnionType():
+            yield from _unknown(type_.types[0], value, path)
+        case inspect.VarTupleType() if isinstance(value, list):
+            for i, item in enumerate(value):
+                yield from _unknown(type_.item_type, item, f"{path}[{i}]")
+        case inspect.StructType() if isinstance(value, dict):
+            fields = {field.encode_name: field for field in type_.fields}
+            for name, inner in value.items():
+                if name not in fields:
+                    yield f"{path}.{name[:MAX_QUOTED]}"
+                else:
+                    yield from _unknown(fields[name].type, inner, f"{path}.{name}")
+        case _:
+            return
 
 
 def _object(raw: bytes | msgspec.Raw, path: str) -> dict[str, msgspec.Raw]:

@@ -48,12 +48,14 @@ class IssuerView:
         problem: why it cannot be used at all, or None. Trouble of its authorities is not told here but by `NotIssued`.
         deadline: seconds from the approval.
         authorities: names in their order.
+        ignored: what of its specification this version does not know.
     """
 
     title: str
     problem: str | None = None
     deadline: float = DEFAULT_DEADLINE
     authorities: tuple[str, ...] = ()
+    ignored: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from cryptography import x509
 from issuer.api.issuer import CLUSTER_ISSUER_KIND, GROUP, Issuer, Limits
 from issuer.api.meta import ObjectKey
 from issuer.api.secret import SecretError, SecretMissingError
-from issuer.api.spec import InvalidSpecError, parse
+from issuer.api.spec import InvalidSpecError, parse, unknown_fields
 from issuer.authorities import registry
 from issuer.authorities.errors import Unauthorized, Unavailable
 from issuer.controllers.decision import KINDS, IssuerView
@@ -74,6 +74,7 @@ class IssuerCache:
         lookup: finds the object of a kind in the cache.
         context: what authorities are given; its namespace is replaced by the issuer's own.
         cluster_namespace: where the Secrets of a CDNClusterIssuer are.
+        unreadable: why an issuer that exists cannot be read; None if it can, or does not exist.
     """
 
     def __init__(
@@ -81,8 +82,10 @@ class IssuerCache:
         lookup: Mapping[str, Callable[[ObjectKey], Issuer | None]],
         context: AuthorityContext,
         cluster_namespace: str,
+        unreadable: Callable[[IssuerId], str | None] = lambda _: None,
     ) -> None:
         self._lookup = lookup
+        self._unreadable = unreadable
         self._context = context
         self._cluster_namespace = cluster_namespace
         self._entries: dict[IssuerId, CachedIssuer] = {}
@@ -93,7 +96,7 @@ class IssuerCache:
         """The entry of an issuer, or None if it does not exist."""
         found = self._lookup[id_.kind](id_.key) if id_.kind in self._lookup else None
         if found is None:
-            return None
+            return self._misread(id_)
         known = self._entries.get(id_)
         if known and (known.uid, known.generation) == (found.metadata.uid, found.metadata.generation):
             return known
@@ -119,6 +122,14 @@ class IssuerCache:
         """All entries that were asked for and still exist."""
         return tuple(self._entries.values())
 
+    def _misread(self, id_: IssuerId) -> CachedIssuer | None:
+        """An issuer that is there and cannot be read, which is not the same as one that is not there."""
+        why = self._unreadable(id_)
+        if why is None:
+            return None
+        view = IssuerView(title=str(id_), problem=f"it exists, but cannot be read: {why}")
+        return CachedIssuer(id=id_, uid="", generation=-1, view=view, plan=None)
+
     def _build(self, id_: IssuerId, issuer: Issuer) -> CachedIssuer:
         context = replace(self._context, namespace=issuer.metadata.namespace or self._cluster_namespace)
         plan, view = None, IssuerView(title=str(id_))
@@ -142,7 +153,8 @@ class IssuerCache:
             if len(self._deadlines) > MOST_DEADLINES:
                 self._deadlines.popitem(last=False)
             names = tuple(authority.name for authority in spec.authorities)
-            view = replace(view, deadline=spec.deadline.seconds, authorities=names)
+            ignored = (*spec.ignored, *(path for one in spec.authorities for path in _unknown_config(one)))
+            view = replace(view, deadline=spec.deadline.seconds, authorities=names, ignored=ignored)
         meta = issuer.metadata
         return CachedIssuer(id=id_, uid=meta.uid, generation=meta.generation, view=view, plan=plan)
 
@@ -150,6 +162,11 @@ class IssuerCache:
 def issuer_id(ref: IssuerRef, namespace: str) -> IssuerId:
     """Which issuer a reference in a namespace means."""
     return IssuerId(ref.kind, ObjectKey("" if ref.kind == CLUSTER_ISSUER_KIND else namespace, ref.name))
+
+
+def _unknown_config(spec: AuthoritySpec) -> tuple[str, ...]:
+    config = msgspec.json.decode(spec.config)
+    return unknown_fields(config, registry.KINDS[spec.kind].Config, f"spec.authorities[name={spec.name}].{spec.kind}")
 
 
 def _planned(spec: AuthoritySpec, context: AuthorityContext) -> PlannedAuthority:

@@ -237,9 +237,12 @@ def _ready(entry: CachedIssuer, healths: tuple[AuthorityHealth, ...]) -> Conditi
     ]
     if not able:
         return Condition(READY, FALSE, "NoAuthorityAvailable", "no authority can sign now; " + "; ".join(unable))
+    ignored = (
+        f"; this version does not know, and ignores, {', '.join(entry.view.ignored)}" if entry.view.ignored else ""
+    )
     if unable:
-        return Condition(READY, TRUE, "Degraded", f"{able[0]} signs; " + "; ".join(unable))
-    return Condition(READY, TRUE, "AuthoritiesAvailable", f"{able[0]} signs")
+        return Condition(READY, TRUE, "Degraded", f"{able[0]} signs; " + "; ".join(unable) + ignored)
+    return Condition(READY, TRUE, "AuthoritiesAvailable", f"{able[0]} signs{ignored}")
 
 
 def _authority_status(health: AuthorityHealth) -> AuthorityStatus:

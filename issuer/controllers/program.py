@@ -123,7 +123,7 @@ class Program(Manager):
             allow_insecure_endpoints=options.allow_insecure_endpoints,
         )
         lookup = {kind: informer.get for kind, informer in self.issuers.items()}
-        self.book = IssuerCache(lookup, context, options.cluster_resource_namespace)
+        self.book = IssuerCache(lookup, context, options.cluster_resource_namespace, self._unreadable)
         self.request_queue: WorkQueue[RequestId] = WorkQueue()
         self.issuer_queue: WorkQueue[IssuerId] = WorkQueue()
         topics = Topics()
@@ -170,3 +170,8 @@ class Program(Manager):
             await super().run(stop)
         finally:
             await self.transport.aclose()
+
+    def _unreadable(self, issuer: IssuerId) -> str | None:
+        informer = self.issuers.get(issuer.kind)
+        found = informer.unreadable(issuer.key) if informer else None
+        return found.reason if found else None

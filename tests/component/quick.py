@@ -83,6 +83,12 @@ def reason(request: CertificateRequest) -> str:
     return request.ready.reason if request.ready else ""
 
 
+def ready_message(stage: Stage, name: str) -> str:
+    """What the Ready condition of an issuer says; empty if it has none."""
+    conditions = stage.cluster.get("cdnissuers", stage.namespace, name).get("status", {}).get("conditions", [])
+    return "".join(c["message"] for c in conditions if c["type"] == "Ready")
+
+
 def ready_issuers(stage: Stage) -> int:
     """How many issuers show that they are ready."""
     found = [issuer.get("status", {}).get("conditions", []) for issuer in stage.cluster.list("cdnissuers")]

@@ -14,7 +14,8 @@ from issuer.api import crd
 from issuer.authorities import registry
 from issuer.sandbox import objects
 from issuer.sandbox.cluster import StatusError
-from tests.component.quick import heard, hurried, reason
+from tests.component.quick import heard, hurried, ready_message, reason
+from tests.component.rig import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -61,6 +62,7 @@ async def test_an_issuer_with_a_field_of_the_next_version_goes_on_signing(new_st
         await stage.start_controller()
         await stage.ask("one", "local")
         assert reason(await heard(stage, "one")) == "Issued"
+        await until(lambda: "ignores, spec.recovery" in ready_message(stage, "local"))
         await stage.stop_controller()
 
 

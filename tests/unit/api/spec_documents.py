@@ -204,7 +204,7 @@ BAD: Final[dict[str, Bad]] = {
     "a burst of nothing": Bad(one(limits={"burst": 0}), ".limits.burst: Expected"),
     "a huge number": Bad(one(limits={"burst": 10**30}), ".limits.burst: Expected"),
     "a group that is a list": Bad(one(timeouts=["5s"]), "spec.authorities[0].timeouts: Expected `object`"),
-    "an unknown failure": Bad(two(failover={"on": ["Down"]}), "spec.failover.on[0]: Invalid enum value 'Down'"),
+    "a failure that is no word": Bad(two(failover={"on": [7]}), "spec.failover.on[0]: Expected `str`, got `int`"),
     "five failures": Bad(
         two(failover={"on": ["Unavailable"] * 5}), "spec.failover.on: Expected `array` of length <= 4"
     ),

@@ -148,10 +148,19 @@ def test_a_name_is_taken_by_both_or_by_none(name: str) -> None:
     assert (not refusals(SPEC, document)) == is_taken(document)
 
 
-@given(st.lists(st.sampled_from(["Unavailable", "RateLimited", "Unauthorized", "Rejected", "Down", ""]), max_size=6))
+@given(st.lists(st.sampled_from(["Unavailable", "RateLimited", "Unauthorized", "Rejected"]), max_size=6))
 def test_a_list_of_failures_is_taken_by_both_or_by_none(causes: list[str]) -> None:
     document = two(failover={"on": causes})
     assert (not refusals(SPEC, document)) == is_taken(document)
+
+
+@pytest.mark.parametrize("cause", ["Down", ""])
+def test_a_failure_that_only_a_newer_version_knows_is_passed_over_here_and_refused_by_this_versions_crd(
+    cause: str,
+) -> None:
+    document = two(failover={"on": ["Unavailable", cause]})
+    assert is_taken(document)
+    assert refusals(SPEC, document)
 
 
 def is_taken(document: Any) -> bool:

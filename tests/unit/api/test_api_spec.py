@@ -43,6 +43,31 @@ def test_a_field_that_is_not_known_is_passed_over(document: Any) -> None:
     assert parsed.authorities[0].common.limits == Limits()
 
 
+@pytest.mark.parametrize(
+    ("document", "ignored"),
+    [
+        (two(rehearsal={"every": "24h"}), ("spec.rehearsal",)),
+        (one(state="Draining"), ("spec.authorities[0].state",)),
+        (one(retry={"attempts": 1, "jitter": {"share": 0.5}}), ("spec.authorities[0].retry.jitter",)),
+        (
+            one(caBundleSecretRef={"name": "roots", "key": "ca.crt", "optional": True}),
+            ("spec.authorities[0].caBundleSecretRef.optional",),
+        ),
+        (one(vault={}), ("spec.authorities[0].vault",)),
+        (two(failover={"on": ["Unavailable", "Slow"], "after": 3}), ("spec.failover.on 'Slow'", "spec.failover.after")),
+        (two(), ()),
+    ],
+)
+def test_what_is_passed_over_is_named(document: Any, ignored: tuple[str, ...]) -> None:
+    parsed, _ = read(msgspec.json.encode(document))
+    assert parsed.ignored == ignored
+
+
+def test_a_failure_that_a_newer_version_knows_leaves_the_others_in_force() -> None:
+    parsed, _ = read(msgspec.json.encode(two(failover={"on": ["Unavailable", "Slow"]})))
+    assert parsed.failover.on == ("Unavailable",)
+
+
 def test_the_order_of_the_list_is_kept_and_each_entry_knows_its_kind() -> None:
     parsed, _ = read(msgspec.json.encode({"authorities": [BACKUP, EDGE]}))
     assert [(authority.name, authority.kind) for authority in parsed.authorities] == [
