@@ -38,8 +38,6 @@ UNFINISHED: Final = "unfinished by issuer"
 """The index of requests that have not ended by the issuer that they name (`issuers_waited_for`)."""
 AT_A_TIME: Final = 100
 """Requests that are looked at before others have the event loop."""
-CLOCKS: Final = timedelta(seconds=2)
-"""How far the API server's clock and ours may be apart, and its whole seconds from the truth."""
 
 
 class RequestTriggers:
@@ -176,7 +174,8 @@ class RequestTriggers:
         state = self._memory.note(request, self._now())
         if is_new and state is not None and self._started:
             approved = request.approved_at
-            if approved is None or approved <= self._started + CLOCKS:
+            # Times of approvals are whole seconds; one of the second in which we began is seen by us alone.
+            if approved is None or approved < self._started.replace(microsecond=0):
                 self._suspect(request.metadata.uid)
         return state
 

@@ -326,6 +326,7 @@ async def test_an_open_breaker_lets_nothing_through(new_stage: NewStage) -> None
 async def test_many_requests_in_a_storm_of_faults_are_each_signed_once(new_stage: NewStage) -> None:
     async with new_stage(BRISK) as stage:
         await two_authorities(stage)
+        await at_work(stage)
         for fault in ("hang-after", "reset-after", "broken-json", "foreign", "status", "reset-before"):
             stage.cdn.faults.set(fault, share=0.2)
         names = [f"www-{number}" for number in range(40)]

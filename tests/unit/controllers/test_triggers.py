@@ -137,13 +137,18 @@ async def test_a_start_takes_up_what_is_unfinished_and_suspects_it() -> None:
 async def test_what_was_approved_before_the_start_and_is_seen_later_is_suspected_too() -> None:
     async with started() as case:
         hour, second, minute = timedelta(hours=1), timedelta(seconds=1), timedelta(minutes=1)
-        for uid, approved in (("old", NOW - hour), ("by its clock", NOW + second), ("young", NOW + minute)):
+        for uid, approved in (
+            ("old", NOW - hour),
+            ("a second before", NOW - second),
+            ("at once", NOW),
+            ("young", NOW + minute),
+        ):
             (manifest,) = requests(uid, 1, "web")
             manifest["status"]["conditions"][0]["lastTransitionTime"] = approved.isoformat()
             seen = msgspec.convert(manifest, CertificateRequest)
             case.triggers.observe(Change(None, seen))
             case.triggers.observe(Change(seen, seen))
-        assert case.suspected == ["old-0", "by its clock-0"]
+        assert case.suspected == ["old-0", "a second before-0"]
 
 
 async def test_a_condition_that_we_write_ourselves_hurries_nothing() -> None:
