@@ -272,3 +272,50 @@ def test_a_longer_life_than_asked_for_is_told() -> None:
     decision = decide(approved(), ISSUER, NOW, History(outcome=longer))
     assert isinstance(decision, Issue)
     assert "valid for 30d (7d asked for)" in decision.message
+
+
+EDGE_DOWN = Unavailable("edge", "down", status=503)
+EDGE_BUSY = RateLimited("edge", "busy")
+EDGE_LOCKED = Unauthorized("edge", "no")
+BACKUP_NO = Rejected("backup", "not in the zone", code="1010")
+BACKUP_NEVER = Unsupported("backup", "no IP addresses")
+
+
+@pytest.mark.parametrize(
+    ("failures", "cause", "why"),
+    [
+        ((EDGE_DOWN, BACKUP_NO), "Unavailable", "edge Unavailable; backup Rejected 1010"),
+        ((BACKUP_NO, EDGE_DOWN), "Unavailable", "backup Rejected 1010; edge Unavailable"),
+        ((EDGE_BUSY, BACKUP_NEVER), "RateLimited", "edge RateLimited; backup Unsupported"),
+        ((EDGE_LOCKED, BACKUP_NO), "Unauthorized", "edge Unauthorized; backup Rejected 1010"),
+        ((BACKUP_NEVER, BACKUP_NO), "Rejected", "backup Unsupported; backup Rejected 1010"),
+        ((BACKUP_NEVER,), "Unsupported", "backup Unsupported"),
+        ((), "NotAsked", ""),
+    ],
+)
+def test_the_cause_of_a_failure_is_the_one_that_is_most_likely_to_pass(
+    failures: tuple[AuthorityError, ...], cause: str, why: str
+) -> None:
+    history = History(had_turn=True, last=refused(*failures))
+    ended = decide(approved(minutes_ago=61), ISSUER, NOW, history)
+    assert isinstance(ended, Fail)
+    assert (ended.cause, ended.why) == (cause, why)
+    waiting = decide(approved(), ISSUER, NOW, History(outcome=refused(*failures)))
+    assert isinstance(waiting, Pend)
+    assert (waiting.cause, waiting.why) == (cause, why)
+
+
+@pytest.mark.parametrize(
+    ("decision", "cause"),
+    [
+        (decide(request(condition("Denied")), ISSUER, NOW), "Denied"),
+        (decide(request(condition("InvalidRequest")), ISSUER, NOW), "InvalidRequest"),
+        (decide(approved(spec={"isCA": True}), ISSUER, NOW), "InvalidRequest"),
+        (decide(approved(), None, NOW), "IssuerNotFound"),
+        (decide(approved(), IssuerView(title="x", problem="nonsense"), NOW), "IssuerNotReady"),
+        (decide(approved(minutes_ago=61), None, NOW), "IssuerNotFound"),
+    ],
+)
+def test_an_end_that_no_authority_is_the_cause_of_says_so(decision: Decision, cause: str) -> None:
+    assert isinstance(decision, Fail | Pend)
+    assert decision.cause == cause
