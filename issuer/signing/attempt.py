@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -33,8 +32,7 @@ from issuer.signing.permit import call_timeouts, permit
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import AsyncIterator, Callable
-    from datetime import datetime
+    from collections.abc import AsyncIterator
 
     from cryptography import x509
 
@@ -43,11 +41,9 @@ if TYPE_CHECKING:
     from issuer.pki.verify import Verified
     from issuer.signing.account import Account
     from issuer.signing.budget import Budget
-    from issuer.signing.calls import Verify
-    from issuer.signing.ledger import Ledger
-    from issuer.signing.observer import Observer
+    from issuer.signing.context import EngineContext
     from issuer.signing.permit import Permit
-    from issuer.signing.registry import AccountRegistry, AuthorityState
+    from issuer.signing.registry import AuthorityState
 
 RESOLVE: Final = 30.0
 """Seconds that reading a credential or the roots from the cluster may take."""
@@ -55,20 +51,6 @@ LOOK_PATIENCE: Final = 1.0
 """Seconds that the look before a failover waits for a place."""
 
 log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EngineContext:
-    """What every turn works with; see `FailoverEngine`."""
-
-    registry: AccountRegistry
-    ledger: Ledger
-    observer: Observer
-    verify: Verify
-    guard: Callable[[], None]
-    now: Callable[[], datetime]
-    clock: Callable[[], float]
-    random: random.Random
 
 
 class FullJitter(wait_base):

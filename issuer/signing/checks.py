@@ -20,7 +20,7 @@ from issuer.signing.permit import call_timeouts
 if TYPE_CHECKING:
     from issuer.authorities.base import Session
     from issuer.signing.account import Account
-    from issuer.signing.attempt import EngineContext
+    from issuer.signing.context import EngineContext
     from issuer.signing.plan import PlannedAuthority
     from issuer.signing.registry import AuthorityState
 

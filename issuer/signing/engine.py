@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 
 from issuer.pki.verify import verify as verify_certificate
 from issuer.signing import cleanup, failover
-from issuer.signing.attempt import EngineContext
 from issuer.signing.checks import Checks
+from issuer.signing.context import EngineContext
 from issuer.signing.health import AuthorityHealth, assess
 from issuer.signing.ledger import Ledger
 from issuer.signing.registry import AccountRegistry

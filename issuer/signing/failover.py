@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from issuer.authorities.base import SigningOrder
     from issuer.pki.verify import Verified
-    from issuer.signing.attempt import EngineContext
+    from issuer.signing.context import EngineContext
     from issuer.signing.plan import IssuerPlan
     from issuer.signing.registry import AuthorityState
 

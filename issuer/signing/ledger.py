@@ -42,6 +42,8 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 import structlog
 
+from issuer.signing.owners import Owners
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from datetime import datetime
@@ -120,6 +122,10 @@ class Entry:
         """An answer was lost, and the provider may have signed after the last look."""
         return self.first_sent is not None and self.looked < self.over
 
+    def is_at(self, authority: AuthorityState, account: str) -> bool:
+        """The same account; or the same authority, whose credential was replaced."""
+        return self.account == account or self.authority.full_name == authority.full_name
+
     @property
     def request(self) -> str:
         """Namespace and name, for the log."""
@@ -159,10 +165,8 @@ class Ledger:
         self._former: OrderedDict[str, dict[str, None]] = OrderedDict()
         self._former_keys: OrderedDict[bytes, set[str]] = OrderedDict()
         self._fates: OrderedDict[str, str | None] = OrderedDict()
-        self._owners: OrderedDict[str, tuple[set[str], float]] = OrderedDict()
-        self._claims: OrderedDict[str, set[str]] = OrderedDict()
+        self._owners = Owners(clock=clock, most=most_fates)
         self._refusals: OrderedDict[str, dict[AuthorityState, Rejected]] = OrderedDict()
-        self._forgot: float | None = None
         self._signing: dict[bytes, dict[str, int]] = {}
         self._orphaned: OrderedDict[str, None] = OrderedDict()
 
@@ -187,8 +191,6 @@ class Ledger:
             if not uids:
                 del self._signing[order.csr.public_key]
 
-    # What is suspected.
-
     def suspect(self, uid: str) -> None:
         """A former process may have been signing this request: look before the first POST, at each account."""
         self._former.setdefault(uid, {})
@@ -198,17 +200,17 @@ class Ledger:
         """Whether a look must come before the next POST there."""
         if account not in self._former.get(uid, {account: None}):
             return True
-        found = [entry for entry in self._entries_of(uid) if _is_at(entry, authority, account)]
+        found = [entry for entry in self._entries_of(uid) if entry.is_at(authority, account)]
         return any(entry.is_open and entry.looked < self._fresh(entry) for entry in found)
 
     def is_unseen(self, uid: str, authority: AuthorityState, account: str) -> bool:
         """Whether an answer was lost there and no look has answered since."""
-        found = [entry for entry in self._entries_of(uid) if _is_at(entry, authority, account)]
+        found = [entry for entry in self._entries_of(uid) if entry.is_at(authority, account)]
         return any(entry.first_sent is not None and not entry.was_looked_for for entry in found)
 
     def suspected_since(self, uid: str, authority: AuthorityState, account: str) -> float:
         """Loop time from which on a look may learn of it; 0 for what a former process did."""
-        found = [entry for entry in self._entries_of(uid) if entry.is_open and _is_at(entry, authority, account)]
+        found = [entry for entry in self._entries_of(uid) if entry.is_open and entry.is_at(authority, account)]
         return max((self._fresh(entry) for entry in found), default=0.0)
 
     def lost(self, order: SigningOrder, authority: AuthorityState, account: str, sent: float) -> None:
@@ -224,7 +226,7 @@ class Ledger:
         if (seen := self._former.get(uid)) is not None:
             seen[account] = None
         for entry in self._entries_of(uid):
-            if _is_at(entry, authority, account):
+            if entry.is_at(authority, account):
                 entry.looked, entry.failures = max(entry.looked, begun), 0
                 self._drop_empty(entry)
 
@@ -233,24 +235,14 @@ class Ledger:
         if handles and (entry := self._entry(order, authority, account)).first_sent is None:
             entry.before |= handles
 
-    # What exists.
-
     def made(self, order: SigningOrder, authority: AuthorityState, account: str, handle: str, fingerprint: str) -> None:
         """A certificate of this request exists; without a handle nobody can do anything about it."""
         if handle:
             self._entry(order, authority, account).made[handle] = fingerprint
 
     def claim(self, uid: str, fingerprint: str) -> None:
-        """This certificate is the result of that request.
-
-        It may be the result of two: one with the same key may find it while the answer to the other is under way.
-        """
-        owners, _ = self._owners.pop(fingerprint, (set(), 0.0))
-        self._owners[fingerprint] = (owners | {uid}, self._clock())
-        while len(self._owners) > self._most_fates:
-            _, (_, self._forgot) = self._owners.popitem(last=False)
-        self._claims.setdefault(uid, set()).add(fingerprint)
-        _shorten(self._claims, self._most_fates)
+        """This certificate is the result of that request."""
+        self._owners.claim(uid, fingerprint)
 
     def adopt(self, uid: str, handle: str, fingerprint: str) -> bool:
         """As `claim`, for a certificate that was found; False if it is another request's, or about to be revoked.
@@ -266,8 +258,6 @@ class Ledger:
                     entry.made[handle] = fingerprint
         return True
 
-    # Who refused.
-
     def refused(self, uid: str, authority: AuthorityState, refusal: Rejected) -> None:
         """This authority refuses that request, and would again."""
         self._refusals.setdefault(uid, {})[authority] = refusal
@@ -277,8 +267,6 @@ class Ledger:
         """How it refused the request; None if it has not."""
         return self._refusals.get(uid, {}).get(authority)
 
-    # What became of it.
-
     def settle(self, uid: str, delivered: str | None) -> None:
         """The fate of a request: the fingerprint of what it received, or None: it never receives anything."""
         self._fates.pop(uid, None)
@@ -286,9 +274,7 @@ class Ledger:
         _shorten(self._fates, self._most_fates)
         self._former.pop(uid, None)
         self._refusals.pop(uid, None)
-        for fingerprint in self._claims.pop(uid, set()) - {delivered}:
-            owners, _ = self._owners.get(fingerprint, (set(), 0.0))
-            owners.discard(uid)
+        self._owners.settle(uid, delivered)
         for entry in self._entries_of(uid):
             self._drop_delivered(entry)
 
@@ -360,7 +346,7 @@ class Ledger:
         """Whether a certificate that a look found can only stem from a lost call of this request."""
         if entry.first_sent is None or entry.is_blind or handle in entry.before or self._is_key_busy(entry):
             return False
-        if self._forgot is not None and entry.sent <= self._forgot:
+        if self._owners.forgotten is not None and entry.sent <= self._owners.forgotten:
             return False
         if self._former_keys.get(entry.order.csr.public_key, set()) - {entry.order.uid}:
             return False
@@ -372,8 +358,7 @@ class Ledger:
         return max(entry.lost, min(self._clock(), entry.over) - FRESH)
 
     def _is_anothers(self, uid: str, fingerprint: str) -> bool:
-        owners, _ = self._owners.get(fingerprint, (set(), 0.0))
-        return not owners <= {uid}
+        return not self._owners.of(fingerprint) <= {uid}
 
     def _is_key_busy(self, entry: Entry) -> bool:
         return any(uid != entry.order.uid for uid in self._signing.get(entry.order.csr.public_key, ()))
@@ -381,8 +366,7 @@ class Ledger:
     def _drop_delivered(self, entry: Entry) -> None:
         """Drop the records of what somebody has received, be it another request with the same key."""
         for handle, leaf in list(entry.made.items()):
-            owners, _ = self._owners.get(leaf, (set(), 0.0))
-            if leaf and any(self._fates.get(uid) == leaf for uid in {*owners, entry.order.uid}):
+            if leaf and any(self._fates.get(uid) == leaf for uid in {*self._owners.of(leaf), entry.order.uid}):
                 del entry.made[handle]
         self._drop_empty(entry)
 
@@ -405,16 +389,6 @@ class Ledger:
                 self.drop(oldest)
         entry.order, entry.authority, entry.noted = order, authority, self._clock()
         return entry
-
-
-def _is_at(entry: Entry, authority: AuthorityState, account: str) -> bool:
-    """The same account; or the same authority, whose credential was replaced."""
-    asked = entry.authority
-    return entry.account == account or (asked.kind, asked.issuer, asked.name) == (
-        authority.kind,
-        authority.issuer,
-        authority.name,
-    )
 
 
 def _shorten(memory: OrderedDict[K, T], most: int) -> None:

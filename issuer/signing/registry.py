@@ -62,6 +62,11 @@ class AuthorityState:
         """Its name in the issuer."""
         return self.planned.name
 
+    @property
+    def full_name(self) -> tuple[str, str, str]:
+        """Kind and key of the issuer, and its name in that."""
+        return self.kind, self.issuer, self.name
+
     def distrust(self, uid: str, roots: Roots, error: Untrusted) -> None:
         """What it signed for this request meets none of these roots."""
         self.untrusted = error
@@ -121,14 +126,14 @@ class AccountRegistry:
         for planned in plan.authorities:
             state = self.state(planned)
             state.kind, state.issuer = plan.kind, str(plan.key)
-            self._name((plan.kind, state.issuer, planned.name), id(planned.authority))
+            self._name(state.full_name, id(planned.authority))
             found.append(state)
         self._tidy()
         return tuple(found)
 
     def current(self, state: AuthorityState) -> AuthorityState:
         """The authority that goes by that name in that issuer now; the given one if none does."""
-        return self._states.get(self._named.get((state.kind, state.issuer, state.name), 0), state)
+        return self._states.get(self._named.get(state.full_name, 0), state)
 
     def without_credential(self) -> list[AuthorityState]:
         """One authority for each account whose credential is refused, and all whose Secrets cannot be read."""

@@ -49,8 +49,8 @@ MUTATIONS: Final = (
     Mutation(
         "a replaced credential makes a suspicion forgotten",
         _FILE,
-        old="    return entry.account == account or (asked.kind, asked.issuer, asked.name) == (",
-        new="    return entry.account == account or (asked.kind, asked.issuer, asked.name, 0) == (",
+        old="return self.account == account or self.authority.full_name == authority.full_name",
+        new="return self.account == account",
         tests=_TESTS,
     ),
     Mutation(
@@ -189,7 +189,7 @@ MUTATIONS: Final = (
     Mutation(
         "what is found is revoked although owners were forgotten",
         _FILE,
-        old="if self._forgot is not None and entry.sent <= self._forgot:",
+        old="if self._owners.forgotten is not None and entry.sent <= self._owners.forgotten:",
         new="if False:",
         tests=_TESTS,
     ),
@@ -203,7 +203,7 @@ MUTATIONS: Final = (
     Mutation(
         "what another request with the same key received stays on the list of orphans",
         _FILE,
-        old="for uid in {*owners, entry.order.uid}):",
+        old="for uid in {*self._owners.of(leaf), entry.order.uid}):",
         new="for uid in {entry.order.uid}):",
         tests=_TESTS,
     ),
