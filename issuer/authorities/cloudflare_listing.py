@@ -100,12 +100,15 @@ class Listing:
     ) -> AsyncGenerator[dict[str, Any], None]:
         size = PAGE_SIZES[self._size]
         first = await self._page(1, since, read)
+        asked = first.asked
         for record in first.records:
             yield record
         if first.total is None and first.is_last:
             return
         for number in _further(first.total, MAX_RECORDS // size):
-            page = await self._page(number, since, read)
+            # A record moves on to the next page when another one comes before it: no page may be older than the last.
+            page = await self._page(number, asked, read)
+            asked = page.asked
             for record in page.records:
                 yield record
             if first.total is None and page.is_last:

@@ -52,6 +52,15 @@ async def test_a_page_that_was_read_after_the_loss_serves_the_next_look_too() ->
     assert zone.read == [(1, 50), (2, 50), (3, 50)]
 
 
+async def test_a_record_that_has_moved_on_to_a_page_that_was_read_before_is_not_missed() -> None:
+    zone = Zone(120)
+    begun = now()
+    await zone.look(begun)
+    zone.ids.insert(0, "new")
+    del zone.listing._pages[1]
+    assert await zone.look(begun) == zone.ids
+
+
 async def test_a_page_from_before_the_loss_is_read_again() -> None:
     zone = Zone(10)
     await zone.look(now())
