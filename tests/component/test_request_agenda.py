@@ -159,6 +159,8 @@ async def test_a_change_that_allows_no_other_authority_hurries_no_request(new_st
     async with new_stage(hurried(pace=Pace(first=20, largest=20))) as stage:
         await add_issuer(stage, **ONE_TRY)
         await led(stage)
+        await until(lambda: ready_issuers(stage) == 1)
+        await asyncio.sleep(0.3)  # becoming ready hurries the requests that wait for it
         stage.cdn.faults.set("status", status=503, methods=["POST"], paths=["/certificates"])
         await stage.ask("one", "web")
         await heard(stage, "one")
