@@ -35,7 +35,7 @@ def start(monkeypatch: pytest.MonkeyPatch) -> Start:
         return 0
 
     monkeypatch.setattr(run_module, "_run", begin)
-    monkeypatch.setattr(run_module, "_spare_the_collector", lambda: None)
+    monkeypatch.setattr(run_module, "spare_the_collector", lambda: None)
     monkeypatch.setattr(logs, "configure", lambda *_: None)
 
     def run(*arguments: str, **environment: str) -> tuple[Result, Sequence[Options]]:
