@@ -84,7 +84,8 @@ class RequestTriggers:
         """
         self._started = self._now()
         async for request in self._unfinished():
-            self._suspect(request.metadata.uid)
+            if request.is_approved:
+                self._suspect(request.metadata.uid)
             self._schedule(request, self._memory.note(request, self._now()))
 
     def observe(self, change: Change[Request]) -> None:

@@ -69,6 +69,9 @@ MOST: Final = 4096
 """Requests, by account, of which something is suspected; each holds a CSR."""
 MOST_FATES: Final = 20_000
 """Requests and fingerprints that are remembered."""
+MOST_FORMER: Final = 200_000
+"""Requests that a former process may have signed. What falls out may be signed twice, so there is room for more than there
+ever are: each leaves when it is settled."""
 
 T = TypeVar("T")
 K = TypeVar("K")
@@ -194,11 +197,11 @@ class Ledger:
     def suspect(self, uid: str) -> None:
         """A former process may have been signing this request: look before the first POST, at each account."""
         self._former.setdefault(uid, {})
-        _shorten(self._former, self._most_fates)
+        _shorten(self._former, MOST_FORMER)
 
     def is_suspected(self, uid: str, authority: AuthorityState, account: str) -> bool:
         """Whether a look must come before the next POST there."""
-        if account not in self._former.get(uid, {account: None}):
+        if self._is_formers(uid, account):
             return True
         found = [entry for entry in self._entries_of(uid) if entry.is_at(authority, account)]
         return any(entry.is_open and entry.looked < self._fresh(entry) for entry in found)
@@ -219,7 +222,7 @@ class Ledger:
         entry.sent, entry.lost, entry.over = sent, self._clock(), sent + self.grace
         if entry.first_sent is None:
             entry.first_sent = self._now() - timedelta(seconds=max(0.0, self._clock() - sent))
-            entry.is_blind = account not in self._former.get(order.uid, {account: None})
+            entry.is_blind = self._is_formers(order.uid, account)
 
     def looked(self, uid: str, authority: AuthorityState, account: str, begun: float) -> None:
         """A look that began at the loop time `begun` has answered, with all there is."""
@@ -352,6 +355,11 @@ class Ledger:
             return False
         earliest = entry.first_sent - DATED_BACK
         return earliest <= begins <= self._now() + timedelta(seconds=entry.over - self._clock())
+
+    def _is_formers(self, uid: str, account: str) -> bool:
+        """Whether a former process may have signed it there, and no look has answered since."""
+        seen = self._former.get(uid)
+        return seen is not None and account not in seen
 
     def _fresh(self, entry: Entry) -> float:
         """Loop time from which on what was learnt of it counts."""

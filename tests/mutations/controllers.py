@@ -78,8 +78,15 @@ MUTATIONS: Final = (
     Mutation(
         "what was approved before the start is not suspected",
         _TRIGGERS,
-        old="            self._suspect(request.metadata.uid)\n            self._schedule(",
-        new="            self._schedule(",
+        old="            if request.is_approved:\n",
+        new="            if False:\n",
+        tests=_TRIGGER_TESTS,
+    ),
+    Mutation(
+        "what nobody had approved at the start is suspected",
+        _TRIGGERS,
+        old="            if request.is_approved:\n",
+        new="            if True:\n",
         tests=_TRIGGER_TESTS,
     ),
     Mutation(

@@ -21,8 +21,8 @@ MUTATIONS: Final = (
     Mutation(
         "a look at one account ends the suspicion at all others",
         _FILE,
-        old="        if account not in self._former.get(uid, {account: None}):",
-        new="        if not self._former.get(uid, {account: None}):",
+        old="return seen is not None and account not in seen",
+        new="return seen is not None and not seen",
         tests=_TESTS,
     ),
     Mutation(

@@ -134,6 +134,14 @@ async def test_a_start_takes_up_what_is_unfinished_and_suspects_it() -> None:
         assert sorted(case.suspected) == ["a-0", "a-1", "a-2", "b-0", "b-1"]
 
 
+async def test_what_was_not_approved_at_the_start_is_not_suspected() -> None:
+    """Nobody signs what is not approved, so no former process has."""
+    (manifest,) = requests("a", 1, "web")
+    manifest["status"]["conditions"] = []
+    async with started(manifest) as case:
+        assert case.suspected == []
+
+
 async def test_what_was_approved_before_the_start_and_is_seen_later_is_suspected_too() -> None:
     async with started() as case:
         hour, second, minute = timedelta(hours=1), timedelta(seconds=1), timedelta(minutes=1)
