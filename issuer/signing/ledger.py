@@ -70,8 +70,8 @@ MOST: Final = 4096
 MOST_FATES: Final = 20_000
 """Requests and fingerprints that are remembered."""
 MOST_FORMER: Final = 200_000
-"""Requests that a former process may have signed. What falls out may be signed twice, so there is room for more than there
-ever are: each leaves when it is settled."""
+"""Requests that a former process may have signed. What falls out may be signed twice, so there is room for more than
+there ever are: each leaves when it is settled."""
 
 T = TypeVar("T")
 K = TypeVar("K")

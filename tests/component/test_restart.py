@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from issuer.api.meta import ObjectKey
 from issuer.api.request import signer_of
 from issuer.sandbox import objects
 from issuer.sandbox.cluster import Fault
@@ -256,6 +257,33 @@ async def test_a_namesake_with_the_same_key_keeps_the_certificate_that_it_receiv
         (left,) = live(stage, csr)
         delivered = stage.cluster.get("certificaterequests", stage.namespace, "one")["status"]["certificate"]
         assert b64decode(delivered).decode().startswith(left.certificate)
+
+
+async def test_what_a_former_process_delivered_is_not_revoked_for_another_request_with_the_same_key(
+    new_stage: NewStage,
+) -> None:
+    """A certificate in use, and a renewal for longer with the same private key, whose call is lost after a restart."""
+    async with new_stage(options(leader_election=False)) as stage:
+        await add_issuer(stage, backup=True)
+        csr = objects.signing_request(["one.example.com"])
+        await stage.apply(objects.certificate_request("one", csr, namespace=stage.namespace, issuer="web"))
+        await stage.finished(["one"])
+        (in_use,) = live(stage, csr)
+        await stage.kill_controller()
+        await stage.start_controller()
+        await until(lambda: stage.program.is_leading)
+        await until(lambda: stage.program.requests.get(ObjectKey(stage.namespace, "one")) is not None)
+
+        stage.cdn.faults.set("reset-before", methods=["POST"], paths=["/certificates"])
+        longer = objects.certificate_request("two", csr, namespace=stage.namespace, issuer="web", duration="2160h")
+        await stage.apply(longer)
+        await stage.finished(["two"])
+        assert signer_of(request(stage, "two")) == "backup"
+        stage.cdn.faults.clear()
+        await until(lambda: len(stage.program.engine._ledger) == 1)
+        harness.long_after(stage)
+        await harness.swept(stage, lambda: stage.program.engine.orphans == 0)
+        assert live(stage, csr) == (in_use,)
 
 
 async def swept(stage: Stage) -> None:

@@ -83,6 +83,15 @@ MUTATIONS: Final = (
         tests=_TRIGGER_TESTS,
     ),
     Mutation(
+        "the engine is not told what was received in the cluster",
+        "issuer/controllers/program.py",
+        old="received=received.__contains__",
+        new="received=lambda _: False",
+        tests=_component(
+            "test_restart", "test_what_a_former_process_delivered_is_not_revoked_for_another_request_with_the_same_key"
+        ),
+    ),
+    Mutation(
         "what nobody had approved at the start is suspected",
         _TRIGGERS,
         old="            if request.is_approved:\n",
