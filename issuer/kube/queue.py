@@ -36,7 +36,7 @@ PATIENCE: Final = 30.0
 """Seconds after which a RETRY that is due has its share beside the NEW ones: a flood cannot hold it back for ever."""
 SHARE: Final = 4
 """Of so many places one goes to such a RETRY, and the others to NEW ones: neither can hold back the other for ever."""
-BEGUN_AT_ONCE: Final = 8
+BEGUN_AT_ONCE: Final = 24
 """Handlers that are begun in one turn of the event loop; each runs to its first wait before anything else does."""
 
 

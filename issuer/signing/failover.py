@@ -59,7 +59,7 @@ async def sign(
                 budget = _budget(engine, plan, authority, able[index + 1 :], deadline)
                 verified = await ask(engine, authority, order, budget, single_attempt=single_attempt)
             except AuthorityError as error:
-                failures[authority.name] = error
+                failures[authority.name] = _without_frames(error)
                 if isinstance(error, Rejected):
                     engine.ledger.refused(order.uid, authority, error)
                 if not isinstance(error, Unsupported) and error.cause not in plan.failover_on:
@@ -67,6 +67,12 @@ async def sign(
             else:
                 return _issued(engine, order, plan, authorities, authority, verified, failures)
     return _not_issued(plan, allowed, failures)
+
+
+def _without_frames(error: AuthorityError) -> AuthorityError:
+    """The failure alone: it is kept while its request waits, and the frames that it came through hold a whole pass."""
+    error.__traceback__ = error.__context__ = error.__cause__ = None
+    return error
 
 
 def _able(order: SigningOrder, allowed: Sequence[AuthorityState], failures: Failures) -> list[AuthorityState]:

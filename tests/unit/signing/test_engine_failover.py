@@ -129,6 +129,14 @@ async def test_all_down_tells_of_each_one_the_last_error() -> None:
     assert result.attempted
 
 
+async def test_a_failure_that_is_kept_keeps_nothing_of_the_pass_that_it_came_from() -> None:
+    edge = FakeAuthority(Provider("edge", default=Step("crash")))
+    outcome = await engine().sign(order(), plan_of(edge), deadline=3600)
+    assert isinstance(outcome, NotIssued)
+    (failure,) = outcome.failures
+    assert (failure.__traceback__, failure.__context__, failure.__cause__) == (None, None, None)
+
+
 async def test_a_failover_is_told_once_with_its_cause() -> None:
     heard = Heard()
     edge, backup = two(edge="refused")
