@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from typing import TYPE_CHECKING, Any, Protocol
 
 from issuer.controllers.pace import Pace
@@ -113,9 +114,15 @@ def long_after(stage: Stage) -> None:
 
 
 async def swept(stage: Stage, condition: Callable[[], bool]) -> None:
-    """Have lost certificates cleared up, in as many rounds as it takes, until a condition holds."""
+    """Have lost certificates cleared up, in as many rounds as it takes, until a condition holds.
+
+    What failed once, be it for a busy machine, is tried again at once: the pause after that is half a minute.
+    """
     async with asyncio.timeout(20):
         while True:
+            ledger = stage.program.engine._ledger
+            for entry in [entry for entries in ledger._entries.values() for entry in entries.values()]:
+                entry.due = -math.inf
             await stage.program.engine.clean_up()
             if condition():
                 return
