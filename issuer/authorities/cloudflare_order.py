@@ -72,9 +72,12 @@ def translate(order: SigningOrder, authority: str) -> OriginOrder:
         (csr.ip_addresses, "IP addresses"),
         (csr.email_addresses, "e-mail addresses"),
         (csr.uris, "URIs"),
+        (csr.others, "names of other kinds"),
     ):
         if names:
             raise Unsupported(authority, f"Cloudflare's Origin CA signs no {kind}, and the request has {_some(names)}")
+    if csr.is_ca:
+        raise Unsupported(authority, "Cloudflare's Origin CA signs no certificates of CAs (spec.isCA)")
     request_type = _REQUEST_TYPES.get(csr.key_type)
     if request_type is None:
         raise Unsupported(authority, f"Cloudflare's Origin CA signs RSA and ECDSA keys, not {csr.key_type}")
