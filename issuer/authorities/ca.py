@@ -181,6 +181,11 @@ class CASession:
     pair: KeyPair
     context: AuthorityContext = dataclasses.field(repr=False)
 
+    @property
+    def roots(self) -> bytes:
+        """What its Secret tells to trust."""
+        return to_pem((self._pair(self.context.now()).anchor,))
+
     async def sign(self, order: SigningOrder, timeouts: CallTimeouts) -> Signed:  # noqa: ARG002 - nothing is waited for
         """Sign the order, off the event loop when the key is RSA.
 
