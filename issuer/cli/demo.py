@@ -32,15 +32,20 @@ FRAME: Final = 0.15
 _COLOURS: Final = {"Available": "green", "Degraded": "yellow", "Open": "red", "Unauthorized": "red", "Unknown": "dim"}
 
 
-@click.command("demo", cls=Command)
+@click.command("demo", cls=Command, short_help="Play an outage of the CDN provider on this machine.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object at the end and nothing else.")
 @click.option("--serve", is_flag=True, help="Stay up afterwards and print commands to try.")
 @click.option("--verbose", is_flag=True, help="Show the controller's log.")
 def demo(*, as_json: bool, serve: bool, verbose: bool) -> None:
     r"""Play an outage of the CDN provider against an embedded Kubernetes API; takes under a minute.
 
+    Nothing leaves this machine. Exit code 1 if any request did not end, or was signed twice.
+
     \b
-    Exit code 1 if any request did not end, or was signed twice.
+    Examples:
+      cdn-issuer demo           the play
+      cdn-issuer demo --serve   and then a cluster to try kubectl on
+      cdn-issuer demo --json    for scripts
     """
     logs.configure("console", "info" if verbose else "critical")
     with asyncio.Runner(loop_factory=LOOP_FACTORY) as runner:
