@@ -44,7 +44,7 @@ PHASES: Final = {
     "credential refused": "the provider refuses the token of one issuer",
     "hostname rejected": "one request is for a name that the provider does not know",
     "both down": "the provider answers 503, and this issuer has no other one",
-    "provider back": "the provider works again; the breakers are still open",
+    "provider back": "the provider works again; one request at a time probes it",
 }
 """Title and plot of each phase."""
 
