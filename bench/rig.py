@@ -103,7 +103,7 @@ class Rig:
     @staticmethod
     def backup() -> objects.Manifest:
         """The in-process CA as an authority."""
-        return {"name": "backup", "ca": {"secretRef": {"name": "backup-ca"}}, "limits": WIDE}
+        return {"name": "backup", "ca": {"secretRef": {"name": "backup-ca"}}}
 
     async def start_controller(self) -> float:
         """Start `cdn-issuer run`; the time it was started, by `time.monotonic`."""

@@ -12,9 +12,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from issuer.api.duration import Duration
 from issuer.api.issuer import (
+    CALLS_ONLY,
     CLUSTER_ISSUER_KIND,
     GROUP,
+    IN_PROCESS,
     ISSUER_KIND,
     MAX_AUTHORITIES,
     PLURALS,
@@ -22,7 +25,7 @@ from issuer.api.issuer import (
     AuthorityCommon,
     IssuerStatus,
     SpecCommon,
-    Timeouts,
+    no_effect,
 )
 from issuer.api.schema import Schema, of_struct, ordered, rule
 
@@ -130,6 +133,7 @@ def _status() -> Schema:
 
 def _spec(kinds: Mapping[str, type[msgspec.Struct]]) -> Schema:
     common = of_struct(SpecCommon)
+    in_process = [kind for kind in kinds if kind in IN_PROCESS]
     authorities = {
         "description": "The authorities, best first. The first one that can sign, signs.",
         "type": "array",
@@ -144,9 +148,9 @@ def _spec(kinds: Mapping[str, type[msgspec.Struct]]) -> Schema:
             "properties": {"authorities": _map_by("name", authorities)} | common["properties"],
             "x-kubernetes-validations": [
                 rule(
-                    "self.authorities.all(a, duration(a.timeouts.attempt) <= duration(self.deadline))",
-                    f"timeouts.attempt of an authority ({Timeouts().attempt} unless given) must not be longer than "
-                    "deadline",
+                    f"self.authorities.all(a, {_given(in_process, 'a')}!has(a.timeouts) || !has(a.timeouts.attempt) || "
+                    "duration(a.timeouts.attempt) <= duration(self.deadline))",
+                    "timeouts.attempt of an authority must not be longer than deadline",
                 )
             ],
         }
@@ -171,9 +175,38 @@ def _authority(kinds: Mapping[str, type[msgspec.Struct]]) -> Schema:
                     "!has(self.caBundleSecretRef) || !has(self.caBundle) || self.caBundle == ''",
                     "caBundle and caBundleSecretRef exclude each other",
                 ),
+                *(
+                    _without_effect(kind, name, common["properties"][name])
+                    for kind in kinds
+                    if kind in IN_PROCESS
+                    for name in CALLS_ONLY
+                ),
             ],
         }
     )
+
+
+def _without_effect(kind: str, name: str, schema: Schema) -> Schema:
+    """The rule that an authority in process has no field about calls, but for what an older CRD filled in by itself.
+
+    That stands in every object that was stored under it. A server before Kubernetes 1.30 holds the whole object to the
+    rules when a status is written, so without the exception no status of such an issuer could be.
+    """
+    defaults = AuthorityCommon(name=name)
+    group = getattr(defaults, name)
+    filled = " && ".join(
+        f"(!has(self.{name}.{part}) || self.{name}.{part} == {_literal(getattr(group, attribute))})"
+        for attribute, part in zip(group.__struct_fields__, schema["properties"], strict=True)
+    )
+    return rule(f"!has(self.{kind}) || !has(self.{name}) || ({filled})", no_effect(kind, name))
+
+
+def _literal(value: Duration | float) -> str:
+    return f"'{value}'" if isinstance(value, Duration) else repr(value)
+
+
+def _given(kinds: list[str], variable: str) -> str:
+    return "".join(f"has({variable}.{kind}) || " for kind in kinds)
 
 
 def _map_by(key: str, schema: Schema) -> Schema:

@@ -30,6 +30,10 @@ CLUSTER_ISSUER_KIND: Final = "CDNClusterIssuer"
 PLURALS: Final = {ISSUER_KIND: "cdnissuers", CLUSTER_ISSUER_KIND: "cdnclusterissuers"}
 
 MAX_AUTHORITIES: Final = 8
+IN_PROCESS: Final = frozenset({"ca"})
+"""Kinds of authority that make no call: nothing is waited for or spared there."""
+CALLS_ONLY: Final = ("timeouts", "limits")
+"""Fields that are about calls, by their names in YAML; they mean nothing for those kinds."""
 NAME_PATTERN: Final = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 
 FailoverCause = Literal["Unavailable", "RateLimited", "Unauthorized", "Rejected"]
@@ -37,18 +41,29 @@ Trust = Literal["Signer", "All"]
 State = Literal["Available", "Degraded", "Open", "Untested", "Unauthorized", "Misconfigured", "Unknown"]
 
 
-def bounds(minimum: str, maximum: str, description: str, *, not_above: str = "") -> Meta:
+def no_effect(kind: str, name: str) -> str:
+    """What is said of a field about calls at an authority that makes none; the same in the CRD and in conditions."""
+    return f"{name} have no effect on a {kind}, which signs in process; leave them out"
+
+
+def bounds(minimum: str, maximum: str, description: str, *, not_above: str = "", yields: bool = False) -> Meta:
     """The description and the bounds of a duration field.
 
     `issuer.api.schema` turns the bounds into CEL rules, `issuer.api.spec` checks them.
 
+    A default that nobody wrote never contradicts what somebody wrote: it gives way. The API server fills in the
+    defaults of a schema before it asks the rules, which then cannot tell one from the other. So the default of a field
+    that is compared with another is not in the schema: `issuer.api.spec` fills it in, and the description tells it.
+
     Args:
         minimum: the shortest span that makes sense.
         maximum: the longest.
-        description: for `kubectl explain`.
-        not_above: the field next to it, by its name in YAML, that must be as long or longer.
+        description: for `kubectl explain`; with the default where that is not in the schema.
+        not_above: the field next to it, by its name in YAML, that must be as long or longer where both are written.
+        yields: the default gives way to what is written in other fields, and is not in the schema.
     """
-    return Meta(description=description, extra={"minimum": minimum, "maximum": maximum, "not_above": not_above})
+    extra = {"minimum": minimum, "maximum": maximum, "not_above": not_above, "yields": yields}
+    return Meta(description=description, extra=extra)
 
 
 @cache
@@ -90,10 +105,26 @@ class Timeouts(Struct, frozen=True):
         Duration,
         bounds("100ms", "10m", "Longest silence while waiting for the answer. Many names take long to sign."),
     ] = Duration("60s")
-    attempt: Annotated[Duration, bounds("100ms", "10m", "Longest time for one attempt as a whole.")] = Duration("60s")
-    turn: Annotated[Duration, bounds("100ms", "1h", "Longest time for all attempts of one go at this authority.")] = (
-        Duration("2m")
-    )
+    attempt: Annotated[
+        Duration,
+        bounds(
+            "100ms",
+            "10m",
+            "Longest time for one attempt as a whole, not longer than the deadline. Unless given, 60s, or as long as "
+            "the turn or the deadline if that is shorter.",
+            yields=True,
+        ),
+    ] = Duration("60s")
+    turn: Annotated[
+        Duration,
+        bounds(
+            "100ms",
+            "1h",
+            "Longest time for all attempts of one go at this authority; it ends an attempt too. Unless given, 2m, or "
+            "as long as the attempt if that is longer.",
+            yields=True,
+        ),
+    ] = Duration("2m")
 
 
 class Retry(Struct, frozen=True, rename="camel"):
@@ -101,11 +132,25 @@ class Retry(Struct, frozen=True, rename="camel"):
 
     attempts: Annotated[int, Meta(description="Attempts in one turn, the first included.", ge=1, le=10)] = 3
     min_backoff: Annotated[
-        Duration, bounds("1ms", "1m", "Upper bound of the first wait between attempts.", not_above="maxBackoff")
+        Duration,
+        bounds(
+            "1ms",
+            "1m",
+            "Upper bound of the first wait between attempts, not longer than maxBackoff. Unless given, 500ms, or as "
+            "long as maxBackoff if that is shorter.",
+            not_above="maxBackoff",
+            yields=True,
+        ),
     ] = Duration("500ms")
-    max_backoff: Annotated[Duration, bounds("1ms", "10m", "Upper bound of any wait between attempts.")] = Duration(
-        "20s"
-    )
+    max_backoff: Annotated[
+        Duration,
+        bounds(
+            "1ms",
+            "10m",
+            "Upper bound of any wait between attempts. Unless given, 20s, or as long as minBackoff if that is longer.",
+            yields=True,
+        ),
+    ] = Duration("20s")
 
 
 class CircuitBreaker(Struct, frozen=True, rename="camel"):
@@ -124,11 +169,21 @@ class CircuitBreaker(Struct, frozen=True, rename="camel"):
         bounds(
             "100ms",
             "1h",
-            "How long nothing is sent after the breaker opens; doubled after each failed probe.",
+            "How long nothing is sent after the breaker opens, not longer than maxOpenFor; doubled after each failed "
+            "probe. Unless given, 30s, or as long as maxOpenFor if that is shorter.",
             not_above="maxOpenFor",
+            yields=True,
         ),
     ] = Duration("30s")
-    max_open_for: Annotated[Duration, bounds("100ms", "6h", "Longest time between two probes.")] = Duration("5m")
+    max_open_for: Annotated[
+        Duration,
+        bounds(
+            "100ms",
+            "6h",
+            "Longest time between two probes. Unless given, 5m, or as long as openFor if that is longer.",
+            yields=True,
+        ),
+    ] = Duration("5m")
 
 
 class Limits(Struct, frozen=True, rename="camel"):
@@ -151,7 +206,9 @@ class AuthorityCommon(Struct, frozen=True, kw_only=True, rename="camel"):
             pattern=NAME_PATTERN,
         ),
     ]
-    timeouts: Annotated[Timeouts, Meta(description="How long a call may take.")] = Timeouts()
+    timeouts: Annotated[
+        Timeouts, Meta(description="How long a call may take. Not for a ca, which signs in process.")
+    ] = Timeouts()
     retry: Annotated[Retry, Meta(description="How an attempt is repeated.")] = Retry()
     circuit_breaker: Annotated[CircuitBreaker, Meta(description="When this authority counts as down.")] = (
         CircuitBreaker()
@@ -159,8 +216,8 @@ class AuthorityCommon(Struct, frozen=True, kw_only=True, rename="camel"):
     limits: Annotated[
         Limits,
         Meta(
-            description="How much is asked of this endpoint and credential, over all issuers that share them. Without "
-            "effect on a ca, which signs in process."
+            description="How much is asked of this endpoint and credential, over all issuers that share them. Not for "
+            "a ca, which signs in process."
         ),
     ] = Limits()
     ca_bundle: Annotated[
@@ -228,6 +285,8 @@ class IssuerSpec(Struct, frozen=True, kw_only=True):
     trust: Trust = "Signer"
     ignored: tuple[str, ...] = ()
     """What this version does not know: paths of fields, and values. They come from the CRD of another version."""
+    without_effect: tuple[str, ...] = ()
+    """Fields that mean nothing where they are, each in a clause. An older CRD took them."""
 
 
 class AuthorityStatus(Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=True):

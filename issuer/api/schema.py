@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import inspect as python_inspect
 import re
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import msgspec
 from msgspec import inspect
@@ -20,9 +20,6 @@ from msgspec import inspect
 from issuer.api import duration
 from issuer.api.duration import Duration
 from issuer.api.issuer import ordered_durations
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 Schema = dict[str, Any]
 
@@ -53,16 +50,11 @@ def of_struct(type_: type[msgspec.Struct]) -> Schema:
     """The schema of a struct; its description is the first paragraph of the docstring.
 
     Raises:
-        TypeError: a field has no description, a string or list has no limit, or a type has no counterpart.
+        TypeError: a field has no description, a string or list has no limit, a type has no counterpart, or a field that
+            a rule compares with another would have a default.
     """
     fields = _fields(type_)
-    rules = [
-        rule(
-            f"duration(self.{field.encode_name}) <= duration(self.{longer.encode_name})",
-            f"{field.encode_name} must not be longer than {longer.encode_name} ({longer.default} unless given)",
-        )
-        for field, longer in ordered_durations(type_)
-    ]
+    rules = [_not_longer(field, longer, type_) for field, longer in ordered_durations(type_)]
     return ordered(
         {
             "description": _first_paragraph(type_),
@@ -97,9 +89,25 @@ def _of_field(field: inspect.Field, owner: type[msgspec.Struct]) -> Schema:
         schema = _complete(_of_type(field.type))
     except TypeError as error:
         raise TypeError(f"{owner.__name__}.{field.name}: {error}") from error
-    if field.default is not msgspec.NODEFAULT:
+    if field.default is not msgspec.NODEFAULT and not _yields(field):
         schema["default"] = _plain_default(field.default)
     return ordered(schema)
+
+
+def _not_longer(field: inspect.Field, longer: inspect.Field, owner: type[msgspec.Struct]) -> Schema:
+    """The rule that one duration is not longer than another, if somebody wrote both."""
+    for one in (field, longer):
+        if not _yields(one):
+            raise TypeError(f"{owner.__name__}.{one.name}: it is compared with another, so its default has to yield")
+    short, long = field.encode_name, longer.encode_name
+    return rule(
+        f"!has(self.{short}) || !has(self.{long}) || duration(self.{short}) <= duration(self.{long})",
+        f"{short} must not be longer than {long}",
+    )
+
+
+def _yields(field: inspect.Field) -> bool:
+    return isinstance(field.type, inspect.Metadata) and bool((field.type.extra or {}).get("yields"))
 
 
 def _complete(schema: Schema) -> Schema:
@@ -176,23 +184,15 @@ def _fractional_minimum(minimum: float | None) -> list[Schema]:
 
 
 def _plain_default(value: Any) -> Any:
-    """A default as JSON. None where there is none to show: an absent object, an empty text, an empty list.
+    """A default as JSON. None where there is none to show: an object, an empty text, an empty list.
 
-    A struct is written out in full: the API server checks a default against the CEL rules before it has filled in the
-    defaults of the parts, so `{}` would be refused where a rule reads one of them.
+    An object that was left out stays out, so that a rule can ask whether it was written; its parts tell their defaults.
     """
     if isinstance(value, Duration):
         return str(value)
-    if isinstance(value, msgspec.Struct):
-        plain = ((name, _plain_default(part)) for name, part in _parts(value).items())
-        return {name: part for name, part in plain if part is not None}
     if isinstance(value, tuple):
         return list(value) or None
-    return None if value == "" else value
-
-
-def _parts(value: msgspec.Struct) -> Mapping[str, Any]:
-    return {field.encode_name: getattr(value, field.name) for field in _fields(type(value))}
+    return None if value == "" or isinstance(value, msgspec.Struct) else value
 
 
 def _first_paragraph(type_: type) -> str:

@@ -2,14 +2,19 @@
 
 The API server enforces the same rules by the CRD. They are enforced here again, because an object may have been stored
 under an older CRD, and because the sandbox knows no schemas. A field that is null counts as absent, as it does there.
-A field that is not known counts as absent too: it comes from the CRD of a newer version.
+A field that is not known counts as absent too: it comes from the CRD of a newer version. So does one about calls at an
+authority that makes none, which an older CRD took: this version's CRD refuses it, and what was stored stays in service.
+
+A default that nobody wrote makes nothing invalid. Where it contradicts what was written it gives way, in either
+direction: with `deadline: 30s` alone an attempt takes 30s, with `openFor: 10m` alone `maxOpenFor` is 10m. Only two
+fields that were both written can contradict each other.
 """
 
 from __future__ import annotations
 
 import re
 from functools import cache
-from typing import TYPE_CHECKING, Any, Final, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar, get_args
 
 import msgspec
 from msgspec import inspect
@@ -17,19 +22,23 @@ from msgspec import inspect
 from issuer.api import duration
 from issuer.api.duration import Duration, InvalidDurationError
 from issuer.api.issuer import (
+    CALLS_ONLY,
+    IN_PROCESS,
     MAX_AUTHORITIES,
     AuthorityCommon,
     AuthoritySpec,
     FailoverCause,
     IssuerSpec,
     SpecCommon,
+    Timeouts,
     Trust,
+    no_effect,
     ordered_durations,
 )
 from issuer.api.meta import without_nulls
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -55,22 +64,18 @@ def parse(raw: bytes | msgspec.Raw, kinds: Collection[str]) -> IssuerSpec:
     common = convert(plain, SpecCommon, "spec")
     if not 1 <= len(entries) <= MAX_AUTHORITIES:
         raise InvalidSpecError(f"spec.authorities: 1 to {MAX_AUTHORITIES} are needed, there are {len(entries)}")
-    authorities = tuple(_authority(entry, kinds, f"spec.authorities[{i}]", ignored) for i, entry in enumerate(entries))
+    read = [_authority(entry, kinds, common.deadline, f"spec.authorities[{i}]") for i, entry in enumerate(entries)]
+    authorities = tuple(one.spec for one in read)
     names = [authority.name for authority in authorities]
     if repeated := next((name for name in names if names.count(name) > 1), None):
         raise InvalidSpecError(f"spec.authorities: the name {repeated!r} is used more than once")
-    for i, authority in enumerate(authorities):
-        attempt = authority.common.timeouts.attempt
-        if attempt > common.deadline:
-            raise InvalidSpecError(
-                f"spec.authorities[{i}].timeouts.attempt: {attempt} is longer than spec.deadline ({common.deadline})"
-            )
     return IssuerSpec(
         authorities=authorities,
         deadline=common.deadline,
         failover=common.failover,
         trust=common.trust,
-        ignored=tuple(ignored),
+        ignored=(*ignored, *(path for one in read for path in one.ignored)),
+        without_effect=tuple(clause for one in read for clause in one.without_effect),
     )
 
 
@@ -95,16 +100,25 @@ def convert(value: Any, type_: type[T], path: str) -> T:
         InvalidSpecError: with the path of the field, `path` in front.
     """
     try:
-        converted = msgspec.convert(without_nulls(value), type_, dec_hook=_dec_hook)
+        written = without_nulls(value)
+        converted = msgspec.convert(written, type_, dec_hook=_dec_hook)
     except msgspec.ValidationError as error:
         raise InvalidSpecError(_located(str(error), path)) from None
     except RecursionError:
         raise InvalidSpecError(f"{path}: nested too deeply") from None
     _check(_described(type_), converted, path)
-    return converted
+    return _in_order(converted, written, path)
 
 
-def _authority(raw: msgspec.Raw, kinds: Collection[str], path: str, ignored: list[str]) -> AuthoritySpec:
+class _Read(NamedTuple):
+    """An authority as it was read, and what of it is passed over."""
+
+    spec: AuthoritySpec
+    ignored: Sequence[str]
+    without_effect: Sequence[str]
+
+
+def _authority(raw: msgspec.Raw, kinds: Collection[str], deadline: Duration, path: str) -> _Read:
     wire = _object(raw, path)
     given = sorted(kind for kind in kinds if kind in wire and bytes(wire[kind]) != b"null")
     unknown = sorted(set(wire) - _names(AuthorityCommon) - set(kinds))
@@ -114,12 +128,35 @@ def _authority(raw: msgspec.Raw, kinds: Collection[str], path: str, ignored: lis
         )
     if len(given) != 1:
         raise InvalidSpecError(f"{path}: exactly one of {_listed(kinds)} is needed, there are {len(given)}")
-    plain = _plain(wire, AuthorityCommon, path)
-    ignored += (*(f"{path}.{name}" for name in unknown), *unknown_fields(plain, AuthorityCommon, path))
+    plain = without_nulls(_plain(wire, AuthorityCommon, path))
+    ignored = (*(f"{path}.{name}" for name in unknown), *unknown_fields(plain, AuthorityCommon, path))
     common = convert(plain, AuthorityCommon, path)
     if common.ca_bundle and common.ca_bundle_secret_ref:
         raise InvalidSpecError(f"{path}: caBundle and caBundleSecretRef exclude each other")
-    return AuthoritySpec(common=common, kind=given[0], config=wire[given[0]])
+    kind, without_effect = given[0], []
+    if kind in IN_PROCESS:
+        bare = convert({name: part for name, part in plain.items() if name not in CALLS_ONLY}, AuthorityCommon, path)
+        without_effect = [
+            f"{path}: {no_effect(kind, name)}" for name in CALLS_ONLY if getattr(common, name) != getattr(bare, name)
+        ]
+        common, plain = bare, {}
+    timeouts = _fitted(common.timeouts, plain.get("timeouts", {}), deadline, f"{path}.timeouts")
+    common = msgspec.structs.replace(common, timeouts=timeouts)
+    return _Read(AuthoritySpec(common=common, kind=kind, config=wire[kind]), ignored, without_effect)
+
+
+def _fitted(timeouts: Timeouts, written: Collection[str], deadline: Duration, path: str) -> Timeouts:
+    """The timeouts with defaults that fit to what was written.
+
+    An attempt and a turn that were both written are not compared: the turn ends the attempt.
+    """
+    if "attempt" not in written:
+        return msgspec.structs.replace(timeouts, attempt=min(timeouts.attempt, timeouts.turn, deadline))
+    if timeouts.attempt > deadline:
+        raise InvalidSpecError(f"{path}.attempt: {timeouts.attempt} is longer than spec.deadline ({deadline})")
+    if "turn" not in written:
+        return msgspec.structs.replace(timeouts, turn=max(timeouts.turn, timeouts.attempt))
+    return timeouts
 
 
 def _unknown_names(wire: Mapping[str, Any], type_: type[msgspec.Struct], path: str) -> list[str]:
@@ -230,16 +267,34 @@ def _check(type_: inspect.Type, value: Any, path: str) -> None:
         case inspect.StructType():
             for field in type_.fields:
                 _check(field.type, getattr(value, field.name), f"{path}.{field.encode_name}")
-            _check_order(value, path)
         case _:
             return
 
 
-def _check_order(struct: msgspec.Struct, path: str) -> None:
-    for field, longer in ordered_durations(type(struct)):
-        short, long = getattr(struct, field.name), getattr(struct, longer.name)
-        if short > long:
-            raise InvalidSpecError(f"{path}.{field.encode_name}: {short} is longer than {longer.encode_name} ({long})")
+def _in_order(struct: T, written: Mapping[str, Any], path: str) -> T:
+    """The struct with durations in their order: a default gives way to the one that was written.
+
+    Raises:
+        InvalidSpecError: both were written.
+    """
+    changed: dict[str, Any] = {}
+    for field in msgspec.structs.fields(struct):
+        part = getattr(struct, field.name)
+        if isinstance(part, msgspec.Struct):
+            changed[field.name] = _in_order(part, written.get(field.encode_name, {}), f"{path}.{field.encode_name}")
+    for shorter, longer in ordered_durations(type(struct)):
+        short, long = getattr(struct, shorter.name), getattr(struct, longer.name)
+        if short <= long:
+            continue
+        if shorter.encode_name not in written:
+            changed[shorter.name] = long
+        elif longer.encode_name not in written:
+            changed[longer.name] = short
+        else:
+            raise InvalidSpecError(
+                f"{path}.{shorter.encode_name}: {short} is longer than {longer.encode_name} ({long})"
+            )
+    return msgspec.structs.replace(struct, **changed)
 
 
 def _located(message: str, path: str) -> str:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _HEAD: Final = "# Made from the code by `make crds`, and compared with it by a test. Do not edit.\n"
 
 
-@click.command("crds", cls=Command)
+@click.command("crds", cls=Command, short_help="Print the CustomResourceDefinitions.")
 @click.option(
     "--directory",
     type=click.Path(file_okay=False, path_type=Path),
@@ -32,14 +32,19 @@ def crds(directory: Path | None) -> None:
     \b
     Examples:
       cdn-issuer crds | kubectl apply -f -
+      cdn-issuer crds --directory crds
     """
     for definition in crd.definitions(registry.configs()):
         text = yaml_text(definition)
         if directory is None:
             click.echo(f"---\n{text}", nl=False)
         else:
-            directory.mkdir(parents=True, exist_ok=True)
-            (directory / f"{GROUP}_{definition['spec']['names']['plural']}.yaml").write_text(text, encoding="utf-8")
+            path = directory / f"{GROUP}_{definition['spec']['names']['plural']}.yaml"
+            try:
+                directory.mkdir(parents=True, exist_ok=True)
+                path.write_text(text, encoding="utf-8")
+            except OSError as error:
+                raise click.FileError(str(path), error.strerror) from None
 
 
 def yaml_text(definition: Schema) -> str:

@@ -8,17 +8,15 @@ import signal
 import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import click
-from rich.console import Console, Group
+from rich.console import Console
 from rich.live import Live
-from rich.table import Table
-from rich.text import Text
 
-from issuer.cli import tryout
+from issuer.cli import picture, tryout
 from issuer.cli.environment import Command
-from issuer.cli.incident import Incident, Phase
+from issuer.cli.incident import Incident
 from issuer.cli.run import LOOP_FACTORY
 from issuer.cli.stage import Stage
 from issuer.observe import logs
@@ -26,21 +24,26 @@ from issuer.observe import logs
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from issuer.cli.incident import Phase
+
 FRAME: Final = 0.15
 """Seconds between two pictures of the live view."""
 
-_COLOURS: Final = {"Available": "green", "Degraded": "yellow", "Open": "red", "Unauthorized": "red", "Unknown": "dim"}
 
-
-@click.command("demo", cls=Command)
+@click.command("demo", cls=Command, short_help="Play an outage of the CDN provider on this machine.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object at the end and nothing else.")
 @click.option("--serve", is_flag=True, help="Stay up afterwards and print commands to try.")
 @click.option("--verbose", is_flag=True, help="Show the controller's log.")
 def demo(*, as_json: bool, serve: bool, verbose: bool) -> None:
     r"""Play an outage of the CDN provider against an embedded Kubernetes API; takes under a minute.
 
+    Nothing leaves this machine. Exit code 1 if any request did not end, or was signed twice.
+
     \b
-    Exit code 1 if any request did not end, or was signed twice.
+    Examples:
+      cdn-issuer demo           the play
+      cdn-issuer demo --serve   and then a cluster to try kubectl on
+      cdn-issuer demo --json    for scripts
     """
     logs.configure("console", "info" if verbose else "critical")
     with asyncio.Runner(loop_factory=LOOP_FACTORY) as runner:
@@ -51,8 +54,10 @@ async def _play(*, as_json: bool, serve: bool, live: bool) -> int:
     console = Console(stderr=as_json, width=None if sys.stdout.isatty() else 120)
     async with Stage() as stage:
         incident = Incident(stage)
+        if not as_json:
+            console.print(f"{picture.introduction(console.width)}\n", markup=False, highlight=False)
         if live and console.is_terminal and not as_json:
-            with Live(_view(incident), console=console, auto_refresh=False, transient=True) as view:
+            with Live(console=console, auto_refresh=False, transient=True) as view:
                 watching = asyncio.create_task(_refresh(view, incident))
                 await incident.play()
                 watching.cancel()
@@ -62,8 +67,11 @@ async def _play(*, as_json: bool, serve: bool, live: bool) -> int:
         if as_json:
             print(json.dumps(summary))  # noqa: T201 - the answer of the command
         else:
-            console.print(_table(incident.phases))
-            console.print(_verdict(summary))
+            console.print("" if console.is_terminal else "\n", end="")
+            console.print(picture.phases(incident.phases, console.width))
+            console.print(f"\n{picture.verdict(summary)}", style=picture.mood(summary), markup=False, highlight=False)
+            if not serve:
+                console.print(picture.outlook(console.width), markup=False, highlight=False)
         if serve:
             await _serve(stage, console)
     return 0 if incident.ended_well(summary) else 1
@@ -72,7 +80,9 @@ async def _play(*, as_json: bool, serve: bool, live: bool) -> int:
 async def _refresh(view: Live, incident: Incident) -> None:
     """Draw the view anew, from the event loop itself: rich's own thread would read while the controller writes."""
     while True:
-        view.update(_view(incident), refresh=True)
+        incident.count()
+        drawn = picture.live(incident.authorities(), incident.phases, incident.counts(), view.console.width)
+        view.update(drawn, refresh=True)
         await asyncio.sleep(FRAME)
 
 
@@ -94,32 +104,3 @@ def _line(console: Console) -> Callable[[Phase], None]:
         console.print(f"{phase.seconds:5.1f} s  {phase.title}: {phase.story}", highlight=False)
 
     return told
-
-
-def _view(incident: Incident) -> Group:
-    """What is seen while it plays: the phases so far, the authorities, the counts."""
-    authorities = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-    for name, state, message in incident.authorities():
-        authorities.add_row(name, Text(state, style=_COLOURS.get(state, "")), Text(message[:90], style="dim"))
-    counts = incident.counts()
-    told = "   ".join(f"{name} {count}" for name, count in counts.items())
-    return Group(_table(incident.phases, running=True), Text(""), authorities, Text(""), Text(told))
-
-
-def _table(phases: list[Phase], *, running: bool = False) -> Table:
-    table = Table(title="cdn-issuer: the incident", title_justify="left", expand=False)
-    for title in ("phase", "requests", "signed by", "failed", "seconds", "what happened"):
-        table.add_column(title, justify="right" if title in ("requests", "failed", "seconds") else "left")
-    for phase in phases:
-        signed = ", ".join(f"{name} {count}" for name, count in sorted(phase.by_authority.items())) or "-"
-        story = phase.story or ("…" if running else "")
-        table.add_row(phase.title, str(phase.requests), signed, str(phase.failed), f"{phase.seconds:.1f}", story)
-    return table
-
-
-def _verdict(summary: dict[str, Any]) -> Text:
-    text = (
-        f"{summary['requests']} requests: {summary['issued']} issued, {summary['failed']} failed as they should, "
-        f"{summary['pending']} pending, {summary['duplicates']} signed twice"
-    )
-    return Text(text, style="bold green" if not summary["pending"] and not summary["duplicates"] else "bold red")

@@ -12,6 +12,7 @@ from collections import Counter
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from issuer.api.duration import human
 from issuer.api.request import signer_of
 from issuer.pki.csr import parse_pem
 from issuer.sandbox import objects
@@ -37,9 +38,31 @@ PATIENCE: Final = 25.0
 """Seconds that one phase may take."""
 
 
+PHASES: Final = {
+    "all well": "20 requests, and nothing is wrong",
+    "provider hangs": "the provider takes calls and does not answer them",
+    "credential refused": "the provider refuses the token of one issuer",
+    "hostname rejected": "one request is for a name that the provider does not know",
+    "both down": "the provider answers 503, and this issuer has no other one",
+    "provider back": "the provider works again; one request at a time probes it",
+}
+"""Title and plot of each phase."""
+
+
 @dataclass(slots=True)
 class Phase:
-    """One phase and what came of it."""
+    """One phase, and what has come of it so far.
+
+    Attributes:
+        title: its name.
+        requests: how many were made.
+        by_authority: how many of them each authority has signed.
+        failed: how many are Failed.
+        pending: how many have not ended.
+        seconds: how long it takes, or took.
+        story: the plot, and when it is over, what happened.
+        ok: whether it went as it should.
+    """
 
     title: str
     requests: int = 0
@@ -57,22 +80,36 @@ class Incident:
     def __init__(self, stage: Stage) -> None:
         self._stage = stage
         self._csrs: dict[str, bytes] = {}
+        self._names: list[str] = []
+        self._began: float | None = None
         self.phases: list[Phase] = []
 
     async def play(self, told: Callable[[Phase], None] | None = None) -> None:
         """All six phases; `told` is called after each."""
         await self._set_up()
-        for title, act in (
-            ("all well", self._all_well),
-            ("provider hangs", self._provider_hangs),
-            ("credential refused", self._credential_refused),
-            ("hostname rejected", self._hostname_rejected),
-            ("both down", self._both_down),
-            ("provider back", self._provider_back),
-        ):
+        acts = (
+            self._all_well,
+            self._provider_hangs,
+            self._credential_refused,
+            self._hostname_rejected,
+            self._both_down,
+            self._provider_back,
+        )
+        for title, act in zip(PHASES, acts, strict=True):
             await self._play(title, act)
             if told:
                 told(self.phases[-1])
+
+    def count(self) -> None:
+        """Bring the phase that is played up to date."""
+        if self._began is None:
+            return
+        phase, requests = self.phases[-1], self._stage.requests()
+        made = [requests[name] for name in self._names if name in requests]
+        states = Counter(_state(request) for request in made)
+        phase.requests, phase.failed, phase.pending = len(made), states["failed"], states["pending"]
+        phase.by_authority = dict(Counter(signer for request in made if (signer := signer_of(request))))
+        phase.seconds = round(time.monotonic() - self._began, 1)
 
     def counts(self) -> dict[str, int]:
         """Requests by state, for the live view."""
@@ -125,42 +162,43 @@ class Incident:
         return entry
 
     async def _play(self, title: str, act: Callable[[Phase], Awaitable[None]]) -> None:
-        phase = Phase(title)
+        phase = Phase(title, story=PHASES[title])
         self.phases.append(phase)
-        began = time.monotonic()
+        self._names, self._began = [], time.monotonic()
         try:
             async with asyncio.timeout(PATIENCE):
                 await act(phase)
         except TimeoutError:
             phase.story = f"not over after {PATIENCE:.0f} s"
-        phase.seconds = round(time.monotonic() - began, 1)
+        self.count()
+        self._began = None
 
     async def _all_well(self, phase: Phase) -> None:
-        requests = await self._round(phase, "well", 20)
+        requests = await self._round("well", 20)
         phase.ok = _signed_by(requests, "edge") == len(requests)
         phase.story = "the provider signs"
 
     async def _provider_hangs(self, phase: Phase) -> None:
         self._stage.cdn.faults.set("hang")
-        first = await self._round(phase, "hang", 10)
+        first = await self._round("hang", 10)
         began = time.monotonic()
-        later = await self._round(phase, "open", 10)
+        later = await self._round("open", 10)
         quick = time.monotonic() - began
         phase.ok = _signed_by([*first, *later], "backup") == len(first) + len(later)
-        phase.story = f"three time-outs open the breaker, the next ten take {quick:.1f} s"
         self._stage.cdn.faults.clear()
-        await self._recovered(phase, "mended")
+        more = await self._recovered("recovered")
+        phase.story = f"time-outs open the breaker, then 10 take {human(quick)}; edge is back after {more} more"
 
     async def _credential_refused(self, phase: Phase) -> None:
-        before = await self._round(phase, "accepted", 2, issuer="doomed")
+        before = await self._round("accepted", 2, issuer="doomed")
         del self._stage.cdn.tokens[DOOMED_TOKEN]
-        after = await self._round(phase, "refused", 5, issuer="doomed")
+        after = await self._round("refused", 5, issuer="doomed")
         phase.ok = _signed_by(before, "edge") == len(before) and _signed_by(after, "backup") == len(after)
         phase.story = "the token is revoked: backup signs, no breaker opens"
 
     async def _hostname_rejected(self, phase: Phase) -> None:
-        good = self._round(phase, "zone", 4)
-        bad = self._round(phase, "elsewhere", 1, hostname="www.example.org")
+        good = self._round("zone", 4)
+        bad = self._round("elsewhere", 1, hostname="www.example.org")
         signed, refused = await asyncio.gather(good, bad)
         told = refused[0].ready
         failed_at_once = told is not None and told.reason == "Failed" and "1010" in told.message
@@ -170,10 +208,10 @@ class Incident:
     async def _both_down(self, phase: Phase) -> None:
         self._stage.cdn.faults.set("status", status=503)
         began = time.monotonic()
-        requests = await self._round(phase, "dead", 5, issuer="fragile")
+        requests = await self._round("dead", 5, issuer="fragile")
         took = time.monotonic() - began
         phase.ok = (
-            phase.failed == len(requests)
+            all(_state(request) == "failed" for request in requests)
             and took >= DEADLINE - 1
             and all(request.status.failure_time for request in requests)
         )
@@ -181,33 +219,31 @@ class Incident:
 
     async def _provider_back(self, phase: Phase) -> None:
         self._stage.cdn.faults.clear()
-        await self._recovered(phase, "probe")
-        requests = await self._round(phase, "back", 10)
+        asked = await self._recovered("probe")
+        requests = await self._round("back", 10)
         phase.ok = _signed_by(requests, "edge") == len(requests)
-        phase.story = "one probe closes the breaker"
+        phase.story = f"request {asked} probes edge and closes its breaker, the next 10 go to edge"
 
-    async def _recovered(self, phase: Phase, name: str) -> None:
-        """Ask for one certificate after the other until the provider signs again."""
-        for attempt in range(60):
-            requests = await self._round(phase, f"{name}-{attempt}", 1)
+    async def _recovered(self, name: str) -> int:
+        """Ask for one certificate after the other until the provider signs again; how many it took."""
+        for attempt in range(1, 61):
+            requests = await self._round(f"{name}-{attempt}", 1)
             if _signed_by(requests, "edge"):
-                return
+                break
             await asyncio.sleep(0.5)
+        return attempt
 
     async def _round(
-        self, phase: Phase, name: str, count: int, *, issuer: str = "web", hostname: str | None = None
+        self, name: str, count: int, *, issuer: str = "web", hostname: str | None = None
     ) -> list[CertificateRequest]:
         """Ask for so many certificates at once and wait until each request has ended."""
         names = [f"{name}-{number}" for number in range(count)]
-        phase.requests += count
         for request in names:
+            self._names.append(request)
             self._csrs[request] = await self._stage.ask(request, issuer, hostname)
         await self._stage.finished(names, timeout=PATIENCE)
-        ended = [self._stage.requests()[request] for request in names]
-        for signer, signed in Counter(filter(None, map(signer_of, ended))).items():
-            phase.by_authority[signer] = phase.by_authority.get(signer, 0) + signed
-        phase.failed += sum(_state(request) == "failed" for request in ended)
-        return ended
+        requests = self._stage.requests()
+        return [requests[request] for request in names]
 
     def _duplicates(self) -> int:
         """Requests for which more than one certificate is alive, over both authorities."""

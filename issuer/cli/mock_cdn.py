@@ -9,17 +9,23 @@ from pathlib import Path
 import click
 
 from issuer.cli.environment import Command
-from issuer.cli.parameters import ListedText
-from issuer.sandbox.cdn import MockCDN
+from issuer.cli.parameters import ListedText, Seconds
+from issuer.sandbox.cdn import FaultKind, MockCDN
 
 
-@click.command("mock-cdn", cls=Command, context_settings={"show_default": True})
+@click.command(
+    "mock-cdn",
+    cls=Command,
+    short_help="Run a mock of the CDN provider's API.",
+    epilog=f"Kinds of fault: {', '.join(FaultKind)}. GET /admin/faults shows those that are on, DELETE ends them.",
+    context_settings={"show_default": True},
+)
 @click.option("--port", type=click.IntRange(0, 65535), default=8788, help="Port on 127.0.0.1; 0 for a free one.")
 @click.option(
     "--token", "tokens", type=ListedText(), multiple=True, default=["sandbox-token"], help="API token that is accepted."
 )
 @click.option("--zone", "zones", type=ListedText(), multiple=True, default=["example.com"], help="Zone of the account.")
-@click.option("--latency", type=click.FloatRange(min=0), default=0.0, help="Seconds that signing takes.")
+@click.option("--latency", type=Seconds(minimum=0), default="0s", help="Time that signing takes.")
 @click.option(
     "--roots-file", type=click.Path(dir_okay=False, path_type=Path), default=None, help="Write the roots there."
 )
@@ -30,17 +36,23 @@ def mock_cdn(
 
     \b
     Examples:
-      cdn-issuer mock-cdn --zone example.com --latency 0.5
+      cdn-issuer mock-cdn --zone example.com --latency 500ms
       curl -X PUT localhost:8788/admin/faults -d '[{"kind": "hang"}]'
     """
     cdn = MockCDN(tokens=tokens, zones=zones, latency=latency)
     if roots_file:
-        roots_file.write_text(cdn.roots_pem)
+        try:
+            roots_file.write_text(cdn.roots_pem)
+        except OSError as error:
+            raise click.FileError(str(roots_file), error.strerror) from None
     asyncio.run(_serve(cdn, port))
 
 
 async def _serve(cdn: MockCDN, port: int) -> None:
-    url = await cdn.start(port)
+    try:
+        url = await cdn.start(port)
+    except OSError as error:
+        raise click.ClickException(f"cannot listen on 127.0.0.1:{port}: {error.strerror}") from None
     click.echo(f"mock CDN at {cdn.endpoint}, faults at {url}/admin/faults; stop with Ctrl-C")
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -7,17 +7,23 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import click
 
+from issuer.api.duration import Duration, InvalidDurationError, human
 from issuer.api.issuer import NAME_PATTERN
 
 if TYPE_CHECKING:
     _TextType = click.ParamType[str]
     _AddressType = click.ParamType["Address"]
+    _SecondsType = click.ParamType[float]
 else:
-    _TextType = _AddressType = click.ParamType  # not generic before click 8.5
+    _TextType = _AddressType = _SecondsType = click.ParamType  # not generic before click 8.5
 
 MAX_NAMESPACE: Final = 63
 """Characters of a namespace's name (RFC 1123 label; Kubernetes: `apimachinery/pkg/api/validation`)."""
 MAX_PORT: Final = 65535
+MAX_NAME: Final = 253
+"""Characters of an object's name (RFC 1123 subdomain)."""
+DAY: Final = 86400.0
+"""Seconds; no flag has a use for more."""
 
 
 class Address(NamedTuple):
@@ -47,6 +53,61 @@ class Namespace(_TextType):
                 param,
                 ctx,
             )
+        return found
+
+
+class ObjectName(_TextType):
+    """The name of an object: parts as of a namespace's name, with dots between them."""
+
+    name = "name"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The name without blanks around it.
+
+        Raises:
+            click.BadParameter: no object can have that name.
+        """
+        found = value.strip()
+        if len(found) > MAX_NAME or not all(re.fullmatch(NAME_PATTERN, part) for part in found.split(".")):
+            self.fail(
+                f"{value!r} is no name of an object: 1 to {MAX_NAME} lower-case letters, digits, '-' and '.', "
+                "a letter or digit first and last",
+                param,
+                ctx,
+            )
+        return found
+
+
+class Seconds(_SecondsType):
+    """A duration as in a CDNIssuer, `15s`, `500ms` or `1m30s`; a number alone is seconds. The value is in seconds.
+
+    Args:
+        minimum: the shortest one, in seconds.
+        maximum: the longest one, in seconds.
+    """
+
+    name = "duration"
+
+    def __init__(self, minimum: float = 0.1, maximum: float = DAY) -> None:
+        self._minimum = minimum
+        self._maximum = maximum
+
+    def convert(self, value: str | float, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The seconds.
+
+        Raises:
+            click.BadParameter: it is no duration, or too short or too long.
+        """
+        if isinstance(value, (int, float)):
+            return float(value)
+        text = value.strip()
+        try:
+            found = float(text) if re.fullmatch(r"[0-9]+(\.[0-9]+)?", text) else Duration(text).seconds
+        except InvalidDurationError:
+            self.fail(f"{value[:40]!r} is no duration such as 15s, 500ms or 1m30s", param, ctx)
+        if not self._minimum <= found <= self._maximum:
+            longest = human(self._maximum)
+            self.fail(f"{value[:40]!r} is not between {human(self._minimum)} and {longest}", param, ctx)
         return found
 
 

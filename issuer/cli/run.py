@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 import uvloop
 
+from issuer.api.duration import human
 from issuer.cli.environment import Command
-from issuer.cli.parameters import Address, ListenAddress, Namespace
+from issuer.cli.parameters import Address, ListenAddress, Namespace, ObjectName, Seconds
 from issuer.controllers.program import Options, Program
 from issuer.kube.backoff import Backoff
 from issuer.kube.client import KubeClient
@@ -32,7 +33,14 @@ if TYPE_CHECKING:
 
 NAMESPACE_FILE: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 DEFAULT_NAMESPACE: Final = "cdn-issuer-system"
-_SECONDS: Final = click.FloatRange(min=0.1)
+ALIASES: Final = {
+    "--leader-election-namespace": "--lease-namespace",
+    "--leader-election-lease-duration": "--lease-duration",
+    "--leader-election-renew-deadline": "--renew-deadline",
+    "--leader-election-retry-period": "--retry-period",
+    "--metrics-bind-address": "--listen",
+}
+"""What cert-manager or controller-runtime call an option, and our name of it."""
 LOOP_FACTORY: Final = uvloop.new_event_loop
 """The event loop that the controller runs on, and with it each test that drives the controller."""
 
@@ -46,11 +54,20 @@ def own_namespace() -> str:
     return DEFAULT_NAMESPACE
 
 
-@click.command("run", cls=Command, context_settings={"show_default": True})
+@click.command(
+    "run",
+    cls=Command,
+    aliases=ALIASES,
+    short_help="Run the controller.",
+    epilog="Names of cert-manager and controller-runtime work too: "
+    + ", ".join(f"{alias} for {name}" for alias, name in ALIASES.items())
+    + ".",
+    context_settings={"show_default": True},
+)
 @click.option(
     "--kubeconfig", type=click.Path(), default=None, help="Kubeconfig file; without it, the pod's own account."
 )
-@click.option("--context", default=None, help="Context of the kubeconfig.")
+@click.option("--context", default=None, help="Context of the kubeconfig; without it, its current one.")
 @click.option(
     "--namespace",
     "-n",
@@ -77,25 +94,52 @@ def own_namespace() -> str:
     show_default="the pod's namespace",
     help="Namespace of the Lease.",
 )
-@click.option("--lease-name", default="cdn-issuer", help="Name of the Lease.")
-@click.option("--lease-duration", type=_SECONDS, default=15.0, help="Seconds until a silent leader is replaced.")
+@click.option("--lease-name", type=ObjectName(), default="cdn-issuer", help="Name of the Lease.")
 @click.option(
-    "--renew-deadline", type=_SECONDS, default=10.0, help="Seconds until a leader that cannot renew gives up."
+    "--lease-duration",
+    type=Seconds(),
+    default="15s",
+    help="Time after which a silent leader is replaced.",
 )
-@click.option("--retry-period", type=_SECONDS, default=2.0, help="Seconds between two tries to get or renew the Lease.")
-@click.option("--identity", default=None, help="Name in the Lease.  [default: host name and a random part]")
-@click.option("--kube-api-timeout", type=_SECONDS, default=10.0, help="Seconds that a call to the API server may take.")
+@click.option(
+    "--renew-deadline",
+    type=Seconds(),
+    default="10s",
+    help="Time after which a leader that cannot renew the Lease gives up; less than --lease-duration.",
+)
+@click.option(
+    "--retry-period",
+    type=Seconds(),
+    default="2s",
+    help="Time between two tries to get or renew the Lease; less than --renew-deadline.",
+)
+@click.option(
+    "--identity",
+    default=None,
+    show_default="host name, process id and a random part",
+    help="Name of this process in the Lease; no two may have the same.",
+)
+@click.option("--kube-api-timeout", type=Seconds(), default="10s", help="Time that a call to the API server may take.")
 @click.option("--kube-api-qps", type=click.FloatRange(min=0), default=0.0, help="Calls a second to it; 0 for no limit.")
-@click.option("--grace", type=_SECONDS, default=25.0, help="Seconds a clean stop may take to deliver what was signed.")
+@click.option(
+    "--grace",
+    type=Seconds(),
+    default="25s",
+    help="Time that a clean stop may take to deliver what was signed; keep it below the pod's "
+    "terminationGracePeriodSeconds (30 unless given).",
+)
 @click.option(
     "--listen",
     type=ListenAddress(),
     default=":8080",
-    help="Address of /healthz, /readyz and /metrics; without a host, all of IPv4 and IPv6.",
+    help="Address of /healthz, /readyz and /metrics, as HOST:PORT, [IPV6]:PORT or :PORT; without a host, all of IPv4 "
+    "and IPv6.",
 )
-@click.option("--log-format", type=click.Choice(["json", "console"]), default="json", help="How log lines look.")
 @click.option(
-    "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", help="Least level."
+    "--log-format", type=click.Choice(["json", "console"]), default="json", help="Log lines for machines or for people."
+)
+@click.option(
+    "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", help="Minimum level."
 )
 @click.option(
     "--allow-insecure-endpoints", is_flag=True, help="Let authorities be reached over plain http (tests only)."
@@ -107,6 +151,10 @@ def run(**flags: Any) -> None:
     Examples:
       cdn-issuer run                                     in a pod, for the whole cluster
       cdn-issuer run --kubeconfig ~/.kube/config -n web  from a desk, for one namespace
+      cdn-issuer run --lease-duration 1m --renew-deadline 40s --retry-period 5s
+      CDN_ISSUER_RUN_NAMESPACE=web,shop cdn-issuer run   options from the environment
+
+    Durations are as in a CDNIssuer: 15s, 500ms, 1m30s; a number alone is seconds.
     """
     _check_times(flags["retry_period"], flags["renew_deadline"], flags["lease_duration"])
     logs.configure(flags["log_format"], flags["log_level"])
@@ -184,8 +232,8 @@ def _check_times(retry_period: float, renew_deadline: float, lease_duration: flo
     """
     if not retry_period < renew_deadline < lease_duration:
         raise click.UsageError(
-            f"--retry-period ({retry_period:g} s) must be less than --renew-deadline ({renew_deadline:g} s), "
-            f"and that less than --lease-duration ({lease_duration:g} s)"
+            f"--retry-period ({human(retry_period)}) must be less than --renew-deadline ({human(renew_deadline)}), "
+            f"and that less than --lease-duration ({human(lease_duration)})"
         )
 
 

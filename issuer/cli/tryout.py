@@ -1,7 +1,8 @@
 """What `demo --serve` offers to paste: two certificate requests, with an outage of the provider between them.
 
-The CSRs are made afresh and lie in manifests beside the kubeconfig, because a CSR is nothing to type. Each step is one
-line of shell that works as it stands in a terminal in which the first line, the `export`, was pasted.
+The CSRs are made afresh and lie in manifests beside the kubeconfig, because a CSR is nothing to type. Each command
+works as it stands in a terminal in which the first line, the `export`, was pasted. The last step shows what a request
+is made of, for those who want their own.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 ISSUER: Final = "web"
 REQUESTS: Final = ("first", "second")
+OWN: Final = "own"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +59,27 @@ def steps(stage: Stage, directory: Path) -> list[Step]:
             ),
         ),
         Step("heal the provider", (f"curl -sS -X DELETE {faults}",)),
+        Step(
+            "ask for one with a key and a CSR of your own; with cert-manager, a Certificate does this",
+            (_own(directory), _wait(OWN), f"kubectl -n {NAMESPACE} get certificaterequest {OWN}"),
+        ),
     ]
+
+
+def _own(directory: Path) -> str:
+    """A request as one would write it, around what openssl makes."""
+    curve = "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes"
+    return f"""\
+openssl req -new {curve} -subj / -addext subjectAltName=DNS:{OWN}.example.com \\
+  -keyout {directory}/{OWN}.key -out {directory}/{OWN}.csr 2>/dev/null
+kubectl apply -f - <<END
+apiVersion: cert-manager.io/v1
+kind: CertificateRequest
+metadata: {{name: {OWN}, namespace: {NAMESPACE}}}
+spec:
+  issuerRef: {{group: cdn-issuer.io, kind: CDNIssuer, name: {ISSUER}}}
+  request: $(base64 < {directory}/{OWN}.csr | tr -d '\\n')
+END"""
 
 
 def _wait(name: str) -> str:

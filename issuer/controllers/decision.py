@@ -49,6 +49,7 @@ class IssuerView:
         deadline: seconds from the approval.
         authorities: names in their order.
         ignored: what of its specification this version does not know.
+        without_effect: what of it means nothing where it is, each in a clause.
     """
 
     title: str
@@ -56,6 +57,7 @@ class IssuerView:
     deadline: float = DEFAULT_DEADLINE
     authorities: tuple[str, ...] = ()
     ignored: tuple[str, ...] = ()
+    without_effect: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

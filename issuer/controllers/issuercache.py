@@ -155,7 +155,13 @@ class IssuerCache:
                 self._deadlines.popitem(last=False)
             names = tuple(authority.name for authority in spec.authorities)
             ignored = (*spec.ignored, *(path for one in spec.authorities for path in _unknown_config(one)))
-            view = replace(view, deadline=spec.deadline.seconds, authorities=names, ignored=ignored)
+            view = replace(
+                view,
+                deadline=spec.deadline.seconds,
+                authorities=names,
+                ignored=ignored,
+                without_effect=spec.without_effect,
+            )
         meta = issuer.metadata
         return CachedIssuer(id=id_, uid=meta.uid, generation=meta.generation, view=view, plan=plan)
 

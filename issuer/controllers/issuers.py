@@ -239,7 +239,7 @@ def _ready(entry: CachedIssuer, healths: tuple[AuthorityHealth, ...]) -> Conditi
         return Condition(READY, FALSE, "NoAuthorityAvailable", "no authority can sign now; " + "; ".join(unable))
     ignored = (
         f"; this version does not know, and ignores, {', '.join(entry.view.ignored)}" if entry.view.ignored else ""
-    )
+    ) + "".join(f"; {clause}" for clause in entry.view.without_effect)
     if unable:
         return Condition(READY, TRUE, "Degraded", f"{able[0]} signs; " + "; ".join(unable) + ignored)
     return Condition(READY, TRUE, "AuthoritiesAvailable", f"{able[0]} signs{ignored}")

@@ -160,6 +160,26 @@ CA = {"secretRef": {"name": "ca"}}
             "minBackoff must not be longer than maxBackoff",
         ),
         (
+            {"cloudflare": TOKEN, "retry": {"minBackoff": "30s", "maxBackoff": "20s"}},
+            "spec.authorities[0].retry",
+            "minBackoff must not be longer than maxBackoff",
+        ),
+        (
+            {"cloudflare": TOKEN, "circuitBreaker": {"openFor": "10m", "maxOpenFor": "5m"}},
+            "spec.authorities[0].circuitBreaker",
+            "openFor must not be longer than maxOpenFor",
+        ),
+        (
+            {"ca": CA, "timeouts": {"attempt": "5s"}},
+            "spec.authorities[0]",
+            "timeouts have no effect on a ca, which signs in process; leave them out",
+        ),
+        (
+            {"ca": CA, "limits": {"requestsPerSecond": 2}},
+            "spec.authorities[0]",
+            "limits have no effect on a ca, which signs in process; leave them out",
+        ),
+        (
             {"cloudflare": TOKEN, "caBundle": "eA==", "caBundleSecretRef": {"name": "a", "key": "b"}},
             "spec.authorities[0]",
             "caBundle and caBundleSecretRef exclude each other",
@@ -171,6 +191,43 @@ async def test_the_rules_of_our_resources_are_told(api: Api, authority: dict[str
     assert (status, body["reason"]) == (422, "Invalid")
     assert (field, INVALID) in causes(body)
     assert told in body["message"]
+
+
+async def test_an_attempt_that_was_written_longer_than_the_deadline_is_told(api: Api) -> None:
+    authorities = [{"name": "edge", "cloudflare": TOKEN, "timeouts": {"attempt": "60s"}}]
+    status, _, body = await api.call("POST", api.issuers, issuer(authorities=authorities, deadline="30s"))
+    assert (status, causes(body)) == (422, [("spec", INVALID)])
+    assert "timeouts.attempt of an authority must not be longer than deadline" in body["message"]
+
+
+@pytest.mark.parametrize(
+    ("authority", "spec"),
+    [
+        ({"cloudflare": TOKEN}, {"deadline": "30s"}),
+        ({"cloudflare": TOKEN, "timeouts": {"connect": "1s"}}, {"deadline": "30s"}),
+        ({"ca": CA}, {"deadline": "30s"}),
+        ({"cloudflare": TOKEN, "timeouts": {"turn": "20s"}}, {}),
+        ({"cloudflare": TOKEN, "timeouts": {"attempt": "5m"}}, {}),
+        ({"cloudflare": TOKEN, "retry": {"minBackoff": "30s"}}, {}),
+        ({"cloudflare": TOKEN, "retry": {"maxBackoff": "100ms"}}, {}),
+        ({"cloudflare": TOKEN, "circuitBreaker": {"openFor": "10m"}}, {}),
+        ({"cloudflare": TOKEN, "circuitBreaker": {"maxOpenFor": "10s"}}, {}),
+        ({"ca": CA, "retry": {"attempts": 1}, "circuitBreaker": {"consecutiveFailures": 5}}, {}),
+    ],
+)
+async def test_a_default_that_nobody_wrote_makes_no_resource_of_ours_invalid(
+    api: Api, authority: dict[str, Any], spec: dict[str, Any]
+) -> None:
+    made = await api.ask("POST", api.issuers, issuer(authorities=[{"name": "edge", **authority}], **spec))
+    (stored,) = made["spec"]["authorities"]
+    assert set(stored) == {"name", *authority}
+
+
+async def test_what_an_older_crd_filled_in_at_a_ca_is_taken(api: Api) -> None:
+    timeouts = {"connect": "5s", "read": "60s", "attempt": "60s", "turn": "2m"}
+    limits = {"requestsPerSecond": 4, "burst": 8, "inFlight": 10}
+    stored = {"name": "backup", "ca": CA, "timeouts": timeouts, "limits": limits}
+    await api.ask("POST", api.issuers, issuer(authorities=[stored], deadline="30s"))
 
 
 async def test_a_name_that_is_there_twice_is_told(api: Api) -> None:

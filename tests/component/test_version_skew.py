@@ -82,3 +82,30 @@ async def test_an_issuer_whose_status_was_written_by_the_next_version_goes_on_si
         await stage.ask("one", "local")
         assert reason(await heard(stage, "one")) == "Issued"
         await stage.stop_controller()
+
+
+async def test_an_issuer_with_limits_at_a_ca_that_an_older_version_took_goes_on_signing_and_is_told_of(
+    new_stage: NewStage,
+) -> None:
+    def without_rules(schema: Manifest) -> None:
+        del schema["spec"]["properties"]["authorities"]["items"]["x-kubernetes-validations"]
+
+    async with new_stage(hurried(), controlled=False) as stage, next_version(stage, without_rules):
+        issuer = objects.issuer("local", [stage.backup(limits={"burst": 1})], namespace=stage.namespace)
+        await accepted(lambda: stage.apply(issuer), lambda found: "limits" in found["spec"]["authorities"][0], stage)
+        await stage.start_controller()
+        await stage.ask("one", "local")
+        assert reason(await heard(stage, "one")) == "Issued"
+        told = (
+            "backup signs; spec.authorities[0]: limits have no effect on a ca, which signs in process; leave them out"
+        )
+        await until(lambda: ready_message(stage, "local") == told)
+        await stage.stop_controller()
+
+
+async def test_a_ca_with_a_deadline_of_30_seconds_is_ready_and_signs(new_stage: NewStage) -> None:
+    async with new_stage(hurried()) as stage:
+        await stage.apply(objects.issuer("short", [stage.backup()], namespace=stage.namespace, deadline="30s"))
+        await stage.ask("one", "short")
+        assert reason(await heard(stage, "one")) == "Issued"
+        await until(lambda: ready_message(stage, "short") == "backup signs")

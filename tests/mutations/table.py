@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from tests.mutations import accounts, authorities, controllers, kube, ledger, passes
+from tests.mutations import accounts, authorities, controllers, kube, ledger, passes, words
 
 if TYPE_CHECKING:
     from tests.mutations.mutation import Mutation
@@ -16,4 +16,5 @@ MUTATIONS: Final[tuple[Mutation, ...]] = (
     *authorities.MUTATIONS,
     *controllers.MUTATIONS,
     *kube.MUTATIONS,
+    *words.MUTATIONS,
 )

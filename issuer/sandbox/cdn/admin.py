@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 
 from issuer.sandbox.cdn.answers import Answer
-from issuer.sandbox.cdn.faults import Fault
+from issuer.sandbox.cdn.faults import Fault, FaultKind
 from issuer.sandbox.cdn.ledger import Token
 
 if TYPE_CHECKING:
@@ -50,7 +50,8 @@ def answer(cdn: MockCDN, method: str, path: str, body: bytes) -> Answer:
     try:
         return _route(cdn, method, path, body)
     except (msgspec.MsgspecError, ValueError) as error:
-        return _json(400, {"error": str(error)})
+        kinds = f"; the kinds of fault are {', '.join(FaultKind)}" if ".kind`" in str(error) else ""
+        return _json(400, {"error": f"{error}{kinds}"})
 
 
 def _route(cdn: MockCDN, method: str, path: str, body: bytes) -> Answer:

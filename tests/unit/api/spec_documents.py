@@ -91,6 +91,19 @@ GOOD: Final[dict[str, Any]] = {
         circuitBreaker={"openFor": "100ms", "maxOpenFor": "6h"},
     )
     | {"deadline": "720h"},
+    "a deadline shorter than the default of an attempt": two(deadline="30s"),
+    "a deadline of 30s and a ca": {"deadline": "30s", "authorities": [BACKUP]},
+    "a turn shorter than the default of an attempt": one(timeouts={"turn": "20s"}),
+    "an attempt longer than the default of a turn": one(timeouts={"attempt": "5m"}),
+    "an attempt longer than the turn, which ends it": one(timeouts={"attempt": "5m", "turn": "1m"}),
+    "a first backoff above the default of the last": one(retry={"minBackoff": "30s"}),
+    "a last backoff below the default of the first": one(retry={"maxBackoff": "100ms"}),
+    "a first opening above the default of the longest": one(circuitBreaker={"openFor": "10m"}),
+    "a longest opening below the default of the first": one(circuitBreaker={"maxOpenFor": "10s"}),
+    "a ca with retries and a breaker": {
+        "authorities": [BACKUP | {"retry": {"attempts": 1}, "circuitBreaker": {"consecutiveFailures": 5}}]
+    },
+    "a ca with empty groups": {"authorities": [BACKUP | {"timeouts": {}, "limits": {}}], "deadline": "30s"},
     "equal backoffs": one(retry={"minBackoff": "20s", "maxBackoff": "20s"}),
     "a fraction of a call a second": one(limits={"requestsPerSecond": 0.01}),
     "roots inline": one(caBundle="-----BEGIN CERTIFICATE-----\n"),
@@ -161,7 +174,13 @@ BAD: Final[dict[str, Bad]] = {
         "spec.authorities[0].timeouts.attempt: 2m is longer than spec.deadline (90s)",
     ),
     "the attempt of a second authority longer than the deadline": Bad(
-        {"authorities": [EDGE | {"timeouts": {"attempt": "1s"}}, BACKUP], "deadline": "30s"},
+        {
+            "authorities": [
+                EDGE | {"timeouts": {"attempt": "1s"}},
+                EDGE | {"name": "x", "timeouts": {"attempt": "60s"}},
+            ],
+            "deadline": "30s",
+        },
         "spec.authorities[1].timeouts.attempt: 60s is longer than spec.deadline (30s)",
     ),
     "a connect timeout of nothing": Bad(one(timeouts={"connect": "0s"}), ".timeouts.connect: 0s is not between"),
@@ -177,11 +196,12 @@ BAD: Final[dict[str, Bad]] = {
         one(retry={"minBackoff": "2s", "maxBackoff": "1s"}),
         "spec.authorities[0].retry.minBackoff: 2s is longer than maxBackoff (1s)",
     ),
-    "a first backoff above the default of the last": Bad(
-        one(retry={"minBackoff": "30s"}), "spec.authorities[0].retry.minBackoff: 30s is longer than maxBackoff (20s)"
+    "a first backoff above a last one that was written as its default": Bad(
+        one(retry={"minBackoff": "30s", "maxBackoff": "20s"}),
+        "spec.authorities[0].retry.minBackoff: 30s is longer than maxBackoff (20s)",
     ),
     "a first opening above the longest": Bad(
-        one(circuitBreaker={"openFor": "10m"}),
+        one(circuitBreaker={"openFor": "10m", "maxOpenFor": "5m"}),
         "spec.authorities[0].circuitBreaker.openFor: 10m is longer than maxOpenFor (5m)",
     ),
     "an opening that is too short": Bad(
@@ -245,3 +265,56 @@ NEWER: Final[dict[str, Any]] = {
     "a kind of authority beside one that is known": one(vault={}),
 }
 """Specifications with fields of a later version, as they are stored under its CRDs."""
+
+
+FILLED_IN: Final[dict[str, Any]] = {
+    "timeouts": {"connect": "5s", "read": "60s", "attempt": "60s", "turn": "2m"},
+    "retry": {"attempts": 3, "minBackoff": "500ms", "maxBackoff": "20s"},
+    "circuitBreaker": {"consecutiveFailures": 3, "openFor": "30s", "maxOpenFor": "5m"},
+    "limits": {"requestsPerSecond": 4, "burst": 8, "inFlight": 10},
+}
+"""What the first CRD filled in at every authority; it stands in what was stored under it."""
+
+
+class Meaningless(NamedTuple):
+    """A specification with a field about calls at an authority that makes none.
+
+    Attributes:
+        document: it.
+        says: what is said of it in a condition.
+        told: what the API server answers.
+    """
+
+    document: Any
+    says: tuple[str, ...]
+    told: str
+
+
+TIMEOUTS: Final = "timeouts have no effect on a ca, which signs in process; leave them out"
+LIMITS: Final = "limits have no effect on a ca, which signs in process; leave them out"
+
+MEANINGLESS: Final[dict[str, Meaningless]] = {
+    "timeouts of a ca": Meaningless(
+        {"authorities": [BACKUP | {"timeouts": {"attempt": "5s"}}]}, (f"spec.authorities[0]: {TIMEOUTS}",), TIMEOUTS
+    ),
+    "timeouts of a ca, longer than the deadline": Meaningless(
+        {"authorities": [BACKUP | {"timeouts": {"attempt": "5m"}}], "deadline": "30s"},
+        (f"spec.authorities[0]: {TIMEOUTS}",),
+        TIMEOUTS,
+    ),
+    "one timeout among what an older CRD filled in": Meaningless(
+        {"authorities": [EDGE, BACKUP | {"timeouts": FILLED_IN["timeouts"] | {"turn": "1m"}}]},
+        (f"spec.authorities[1]: {TIMEOUTS}",),
+        TIMEOUTS,
+    ),
+    "limits of a ca": Meaningless(
+        {"authorities": [BACKUP | {"limits": {"requestsPerSecond": 0.5}}]},
+        (f"spec.authorities[0]: {LIMITS}",),
+        LIMITS,
+    ),
+    "limits of a second ca": Meaningless(
+        {"authorities": [BACKUP, BACKUP | {"name": "other", "limits": {"inFlight": 1}}]},
+        (f"spec.authorities[1]: {LIMITS}",),
+        LIMITS,
+    ),
+}

@@ -18,7 +18,20 @@ from issuer.api.issuer import AuthorityCommon, IssuerStatus, SpecCommon
 from issuer.api.spec import InvalidSpecError
 from issuer.authorities import registry
 from tests.unit.api.admission import broken_rules, defaulted, levels, refusals, rules
-from tests.unit.api.spec_documents import BAD, EDGE, GOOD, NEWER, Bad, one, read, two
+from tests.unit.api.spec_documents import (
+    BACKUP,
+    BAD,
+    EDGE,
+    FILLED_IN,
+    GOOD,
+    MEANINGLESS,
+    NEWER,
+    Bad,
+    Meaningless,
+    one,
+    read,
+    two,
+)
 
 if TYPE_CHECKING:
     from typing import Any
@@ -43,8 +56,53 @@ def test_a_field_that_the_code_passes_over_is_told_by_the_schema(document: Any) 
     assert refusals(SPEC, document)
 
 
+@pytest.mark.parametrize("case", MEANINGLESS.values(), ids=MEANINGLESS)
+def test_a_field_without_effect_is_refused_by_the_schema_in_the_words_of_the_condition(case: Meaningless) -> None:
+    assert refusals(SPEC, case.document) == [case.told]
+    assert all(clause.endswith(case.told) for clause in case.says)
+
+
+@pytest.mark.parametrize("group", ["timeouts", "limits"])
+def test_what_an_older_crd_filled_in_at_a_ca_is_no_fault_of_anybody(group: str) -> None:
+    document = {"authorities": [BACKUP | {group: FILLED_IN[group]}], "deadline": "30s"}
+    assert refusals(SPEC, document) == []
+    parsed, _ = read(msgspec.json.encode(document))
+    assert parsed.without_effect == ()
+
+
+def filled_in(document: Any) -> Any:
+    """The document as a server stored it under the first CRD."""
+    authorities = [
+        {**authority, **{group: {**parts, **(authority.get(group) or {})} for group, parts in FILLED_IN.items()}}
+        for authority in document["authorities"]
+    ]
+    return {**document, "authorities": authorities}
+
+
+def was_stored(document: Any) -> bool:
+    """Whether that CRD took the document: it held its own defaults to the rules."""
+    deadline = Duration(document.get("deadline") or "1h")
+    return not any(
+        Duration(entry["timeouts"]["attempt"]) > deadline
+        or Duration(entry["retry"]["minBackoff"]) > Duration(entry["retry"]["maxBackoff"])
+        or Duration(entry["circuitBreaker"]["openFor"]) > Duration(entry["circuitBreaker"]["maxOpenFor"])
+        for entry in filled_in(document)["authorities"]
+    )
+
+
+STORED = {name: filled_in(document) for name, document in GOOD.items() if was_stored(document)}
+
+
+@pytest.mark.parametrize("document", STORED.values(), ids=STORED)
+def test_what_was_stored_with_the_defaults_of_an_older_crd_stays_good(document: Any) -> None:
+    assert refusals(SPEC, document) == []
+    parsed, _ = read(msgspec.json.encode(document))
+    assert parsed.without_effect == ()
+
+
 def test_every_rule_is_broken_by_a_document_that_keeps_all_the_rest() -> None:
-    broken = [tuple(broken_by(bad.document)) for bad in BAD.values()]
+    documents = [*(bad.document for bad in BAD.values()), *(case.document for case in MEANINGLESS.values())]
+    broken = [tuple(broken_by(document)) for document in documents]
     alone = {found[0] for found in broken if len(found) == 1}
     assert {rule["message"] for _, schema in levels(SPEC, "") for rule in rules(schema)} == alone
 
@@ -77,10 +135,28 @@ def test_a_default_that_the_server_filled_in_means_the_same_as_a_field_left_out(
 def test_every_default_of_the_code_is_in_the_schema(struct: type[msgspec.Struct], schema: Any) -> None:
     for field in msgspec.structs.fields(struct):
         part = schema["properties"][field.encode_name]
-        if field.default not in (msgspec.NODEFAULT, None, ""):
-            assert "default" in part, field.encode_name
         if isinstance(field.default, msgspec.Struct):
+            assert "default" not in part, field.encode_name
             test_every_default_of_the_code_is_in_the_schema(type(field.default), part)
+        elif "default" not in part and field.default not in (msgspec.NODEFAULT, None, ""):
+            assert f"Unless given, {field.default}, or as long as" in part["description"], field.encode_name
+
+
+def test_the_defaults_that_give_way_are_those_of_durations_that_are_compared() -> None:
+    silent = [
+        f"{group}.{name}"
+        for group in ("timeouts", "retry", "circuitBreaker", "limits")
+        for name, part in AUTHORITY["properties"][group]["properties"].items()
+        if "default" not in part
+    ]
+    assert silent == [
+        "timeouts.attempt",
+        "timeouts.turn",
+        "retry.minBackoff",
+        "retry.maxBackoff",
+        "circuitBreaker.openFor",
+        "circuitBreaker.maxOpenFor",
+    ]
 
 
 def test_every_default_of_the_schema_keeps_its_own_rules() -> None:

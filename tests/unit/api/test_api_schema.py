@@ -18,8 +18,11 @@ class Wait(Struct, frozen=True, rename="camel"):
     What follows is for readers of the code.
     """
 
-    short_time: Annotated[Duration, bounds("1s", "1m", "The short one.", not_above="longTime")] = Duration("2s")
-    long_time: Annotated[Duration, bounds("1s", "1h", "The long one.")] = Duration("3s")
+    short_time: Annotated[Duration, bounds("1s", "1m", "The short one.", not_above="longTime", yields=True)] = Duration(
+        "2s"
+    )
+    long_time: Annotated[Duration, bounds("1s", "1h", "The long one.", yields=True)] = Duration("3s")
+    alone: Annotated[Duration, bounds("1s", "1h", "Compared with nothing.")] = Duration("4s")
 
 
 class Whole(Struct, frozen=True):
@@ -46,10 +49,10 @@ def test_a_struct_is_described_by_the_first_paragraph_of_its_docstring() -> None
 
 
 def test_a_duration_has_a_pattern_a_limit_and_a_rule_for_its_bounds() -> None:
-    assert of_struct(Wait)["properties"]["longTime"] == {
-        "description": "The long one.",
+    assert of_struct(Wait)["properties"]["alone"] == {
+        "description": "Compared with nothing.",
         "type": "string",
-        "default": "3s",
+        "default": "4s",
         "maxLength": 32,
         "pattern": PATTERN,
         "x-kubernetes-validations": [
@@ -61,17 +64,22 @@ def test_a_duration_has_a_pattern_a_limit_and_a_rule_for_its_bounds() -> None:
     }
 
 
-def test_two_durations_in_order_become_a_rule_of_their_struct() -> None:
+def test_two_durations_in_order_become_a_rule_of_their_struct_for_when_both_are_written() -> None:
     assert part("wait")["x-kubernetes-validations"] == [
         {
-            "rule": "duration(self.shortTime) <= duration(self.longTime)",
-            "message": "shortTime must not be longer than longTime (3s unless given)",
+            "rule": "!has(self.shortTime) || !has(self.longTime) || "
+            "duration(self.shortTime) <= duration(self.longTime)",
+            "message": "shortTime must not be longer than longTime",
         }
     ]
 
 
-def test_a_nested_default_is_written_out_because_rules_are_checked_before_it_is_filled_in() -> None:
-    assert part("wait")["default"] == {"shortTime": "2s", "longTime": "3s"}
+def test_a_default_that_gives_way_is_not_in_the_schema_because_rules_are_checked_after_it_is_filled_in() -> None:
+    assert [name for name, found in part("wait")["properties"].items() if "default" in found] == ["alone"]
+
+
+def test_an_object_that_is_left_out_stays_out() -> None:
+    assert "default" not in part("wait")
 
 
 def test_what_may_be_absent_is_an_object_without_a_default() -> None:
@@ -135,6 +143,13 @@ class Ambiguous(Struct):
     field: Annotated[str, Meta(description="x", max_length=3, pattern=r"^\w+$")]
 
 
+class Stubborn(Struct):
+    """x."""
+
+    short: Annotated[Duration, bounds("1s", "1m", "x", not_above="long", yields=True)] = Duration("2s")
+    long: Annotated[Duration, bounds("1s", "1m", "x")] = Duration("2s")
+
+
 class Inner(Struct):
     """x."""
 
@@ -150,6 +165,7 @@ class Inner(Struct):
         (SilentItems, "SilentItems.field: it has no description"),
         (Strange, "Strange.field: no schema for BytesType"),
         (Ambiguous, "Ambiguous.field: a pattern must name its characters"),
+        (Stubborn, "Stubborn.long: it is compared with another, so its default has to yield"),
         (Inner, "Inner.inner: Boundless.field: a string needs a max_length"),
     ],
 )

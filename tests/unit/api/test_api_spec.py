@@ -10,7 +10,7 @@ import pytest
 from issuer.api.duration import Duration
 from issuer.api.issuer import AuthorityCommon, Failover, Limits, Retry, Timeouts
 from issuer.api.spec import InvalidSpecError, parse
-from tests.unit.api.spec_documents import BACKUP, BAD, EDGE, GOOD, NEWER, Bad, one, read, two
+from tests.unit.api.spec_documents import BACKUP, BAD, EDGE, GOOD, MEANINGLESS, NEWER, Bad, Meaningless, one, read, two
 
 if TYPE_CHECKING:
     from typing import Any
@@ -83,6 +83,69 @@ def test_what_is_left_out_has_the_default() -> None:
     assert parsed.authorities[0].common == AuthorityCommon(
         name="edge", retry=Retry(attempts=5), timeouts=Timeouts(), limits=Limits()
     )
+
+
+@pytest.mark.parametrize(
+    ("document", "attempt", "turn"),
+    [
+        (two(deadline="30s"), "30s", "2m"),
+        (two(deadline="90s"), "60s", "2m"),
+        (one(timeouts={"turn": "20s"}), "20s", "20s"),
+        (one(timeouts={"turn": "20s"}) | {"deadline": "10s"}, "10s", "20s"),
+        (one(timeouts={"turn": "20s"}) | {"deadline": "40s"}, "20s", "20s"),
+        (one(timeouts={"attempt": "5m"}), "5m", "5m"),
+        (one(timeouts={"attempt": "5m", "turn": "1m"}), "5m", "1m"),
+        (one(timeouts={"attempt": "30s"}) | {"deadline": "30s"}, "30s", "2m"),
+        (one(timeouts={"attempt": None}) | {"deadline": "30s"}, "30s", "2m"),
+        ({"deadline": "30s", "authorities": [BACKUP]}, "30s", "2m"),
+    ],
+)
+def test_a_default_of_a_timeout_gives_way_to_what_was_written(document: Any, attempt: str, turn: str) -> None:
+    parsed, _ = read(msgspec.json.encode(document))
+    timeouts = parsed.authorities[0].common.timeouts
+    assert (timeouts.attempt, timeouts.turn) == (Duration(attempt), Duration(turn))
+
+
+@pytest.mark.parametrize(
+    ("retry", "first", "last"),
+    [
+        ({"minBackoff": "30s"}, "30s", "30s"),
+        ({"maxBackoff": "100ms"}, "100ms", "100ms"),
+        ({"minBackoff": "1s"}, "1s", "20s"),
+        ({"maxBackoff": "1s"}, "500ms", "1s"),
+        ({"minBackoff": "30s", "maxBackoff": None}, "30s", "30s"),
+    ],
+)
+def test_a_default_of_a_backoff_gives_way_to_what_was_written(retry: Any, first: str, last: str) -> None:
+    parsed, _ = read(msgspec.json.encode(one(retry=retry)))
+    found = parsed.authorities[0].common.retry
+    assert (found.min_backoff, found.max_backoff, found.attempts) == (Duration(first), Duration(last), 3)
+
+
+@pytest.mark.parametrize(
+    ("breaker", "first", "longest"),
+    [
+        ({"openFor": "10m"}, "10m", "10m"),
+        ({"maxOpenFor": "10s"}, "10s", "10s"),
+        ({"openFor": "1m"}, "1m", "5m"),
+        ({"maxOpenFor": "1m"}, "30s", "1m"),
+    ],
+)
+def test_a_default_of_the_breaker_gives_way_to_what_was_written(breaker: Any, first: str, longest: str) -> None:
+    parsed, _ = read(msgspec.json.encode(one(circuitBreaker=breaker)))
+    found = parsed.authorities[0].common.circuit_breaker
+    assert (found.open_for, found.max_open_for) == (Duration(first), Duration(longest))
+
+
+@pytest.mark.parametrize("case", MEANINGLESS.values(), ids=MEANINGLESS)
+def test_a_field_without_effect_that_was_stored_is_told_and_passed_over(case: Meaningless) -> None:
+    parsed, _ = read(msgspec.json.encode(case.document))
+    assert parsed.without_effect == case.says
+    assert parsed.ignored == ()
+    spec = parsed.authorities[-1].common
+    assert spec.limits == Limits()
+    assert (spec.timeouts.connect, spec.timeouts.turn) == (Timeouts().connect, Timeouts().turn)
+    assert spec.timeouts.attempt == min(Timeouts().attempt, parsed.deadline)
 
 
 def test_a_null_is_as_good_as_nothing() -> None:

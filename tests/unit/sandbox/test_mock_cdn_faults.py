@@ -117,6 +117,8 @@ async def test_the_knobs_turn_over_http() -> None:
         assert await admin("PUT", "/faults", [{"kind": "huge"}]) == (200, [{"kind": "huge"}])
         status, answer = await admin("PUT", "/faults", {"kind": "nonsense"})
         assert (status, "nonsense" in str(answer)) == (400, True)
+        assert isinstance(answer, dict)
+        assert answer["error"].endswith(f"`$.kind`; the kinds of fault are {', '.join(FaultKind)}")
         assert await admin("DELETE", "/faults") == (200, [])
 
         assert await admin("PUT", "/tokens", {"token": "sandbox-token", "status": "deleted"}) == (200, {})

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from cryptography import x509
 
 from issuer.authorities.errors import Unauthorized
 from issuer.pki.certificate import load_chain, to_pem
@@ -19,6 +18,8 @@ from tests.unit.signing.signing_case import FakeAuthority, FakeSession, Provider
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from cryptography import x509
 
     from issuer.signing.engine import FailoverEngine
     from issuer.signing.plan import IssuerPlan, PlannedAuthority

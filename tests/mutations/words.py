@@ -1,0 +1,124 @@
+"""What users write: specifications, the rules of the CRD, and the command line."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tests.mutations.mutation import Mutation
+
+_SPEC: Final = "issuer/api/spec.py"
+_CRD: Final = "issuer/api/crd.py"
+_SCHEMA: Final = "issuer/api/schema.py"
+_ENVIRONMENT: Final = "issuer/cli/environment.py"
+
+_SPEC_TESTS: Final = ("unit/api/test_api_spec.py",)
+_AGREEMENT_TESTS: Final = ("unit/api/test_api_agreement.py",)
+_USAGE_TESTS: Final = ("component/test_command_usage.py",)
+
+MUTATIONS: Final = (
+    Mutation(
+        "the default of an attempt does not give way to the deadline",
+        _SPEC,
+        old="attempt=min(timeouts.attempt, timeouts.turn, deadline))",
+        new="attempt=min(timeouts.attempt, timeouts.turn))",
+        tests=_SPEC_TESTS,
+    ),
+    Mutation(
+        "the default of a turn ends an attempt that was written longer",
+        _SPEC,
+        old="turn=max(timeouts.turn, timeouts.attempt))",
+        new="turn=timeouts.turn)",
+        tests=_SPEC_TESTS,
+    ),
+    Mutation(
+        "a written attempt may be longer than the deadline",
+        _SPEC,
+        old="    if timeouts.attempt > deadline:\n",
+        new="    if timeouts.attempt > deadline and False:\n",
+        tests=_SPEC_TESTS,
+    ),
+    Mutation(
+        "a default of the shorter of two durations does not give way",
+        _SPEC,
+        old="            changed[shorter.name] = long\n",
+        new="            continue\n",
+        tests=_SPEC_TESTS,
+    ),
+    Mutation(
+        "a default of the longer of two durations does not give way",
+        _SPEC,
+        old="            changed[longer.name] = short\n",
+        new="            continue\n",
+        tests=_SPEC_TESTS,
+    ),
+    Mutation(
+        "a null counts as written",
+        _SPEC,
+        old="plain = without_nulls(_plain(wire, AuthorityCommon, path))",
+        new="plain = _plain(wire, AuthorityCommon, path)",
+        tests=_SPEC_TESTS,
+    ),
+    Mutation(
+        "the timeouts of a ca count",
+        _SPEC,
+        old="        common, plain = bare, {}\n",
+        new="        pass\n",
+        tests=_SPEC_TESTS,
+    ),
+    Mutation(
+        "a field without effect is not told",
+        _SPEC,
+        old="if getattr(common, name) != getattr(bare, name)",
+        new="if False",
+        tests=_SPEC_TESTS,
+    ),
+    Mutation(
+        "what an older CRD filled in at a ca is told as a fault",
+        _SPEC,
+        old="if getattr(common, name) != getattr(bare, name)",
+        new="if name in plain",
+        tests=_AGREEMENT_TESTS,
+    ),
+    Mutation(
+        "the CRD refuses what an older one filled in at a ca",
+        _CRD,
+        old='!has(self.{name}) || ({filled})"',
+        new='!has(self.{name})"',
+        tests=_AGREEMENT_TESTS,
+    ),
+    Mutation(
+        "the CRD holds the timeouts of a ca to the deadline",
+        _CRD,
+        old="""{_given(in_process, 'a')}!has(a.timeouts) ||""",
+        new="""!has(a.timeouts) ||""",
+        tests=_AGREEMENT_TESTS,
+    ),
+    Mutation(
+        "the schema fills in a default that a rule compares",
+        _SCHEMA,
+        old="msgspec.NODEFAULT and not _yields(field)",
+        new="msgspec.NODEFAULT",
+        tests=_AGREEMENT_TESTS,
+    ),
+    Mutation(
+        "the mark that keeps the lines of an example is shown",
+        _ENVIRONMENT,
+        old='self.help and self.help.replace("\\\\b\\n", "\\b\\n")',
+        new="self.help",
+        tests=_USAGE_TESTS,
+    ),
+    Mutation(
+        "an alias is no name of an option",
+        _ENVIRONMENT,
+        old="return self._aliases.get(name, name) + equals + value",
+        new="return argument",
+        tests=_USAGE_TESTS,
+    ),
+    Mutation(
+        "a duration has no bounds",
+        "issuer/cli/parameters.py",
+        old="if not self._minimum <= found <= self._maximum:",
+        new="if False:",
+        tests=_USAGE_TESTS,
+    ),
+)
