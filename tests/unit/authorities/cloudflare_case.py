@@ -105,14 +105,25 @@ def authority(
     **config: Any,
 ) -> Cloudflare:
     """An authority on this transport."""
-    context = AuthorityContext(
+    return build(spec(**config), context(transport, secrets=secrets, insecure=insecure, now=now))
+
+
+def context(
+    transport: httpx.AsyncBaseTransport | Callable[[], httpx.AsyncBaseTransport] | None = None,
+    *,
+    secrets: Secrets | None = None,
+    insecure: bool = False,
+    now: Callable[[], datetime] = lambda: NOW,
+) -> AuthorityContext:
+    """What an authority is given; without a transport, one that answers nothing."""
+    wire = transport or httpx.MockTransport(router().async_handler)
+    return AuthorityContext(
         namespace="team",
         secrets=secrets or Secrets({"token": TOKEN.encode()}),
-        transport=(lambda: transport) if isinstance(transport, httpx.AsyncBaseTransport) else transport,
+        transport=(lambda: wire) if isinstance(wire, httpx.AsyncBaseTransport) else wire,
         now=now,
         allow_insecure_endpoints=insecure,
     )
-    return build(spec(**config), context)
 
 
 async def session(router: respx.Router, **config: Any) -> OriginSession:
