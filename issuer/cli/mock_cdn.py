@@ -11,9 +11,17 @@ import click
 from issuer.cli.environment import Command
 from issuer.cli.parameters import ListedText
 from issuer.sandbox.cdn import MockCDN
+from issuer.sandbox.cdn.faults import MEANINGS
+
+_FAULTS = "\n".join(f"  {kind:<13} {meaning}" for kind, meaning in MEANINGS.items())
 
 
-@click.command("mock-cdn", cls=Command, context_settings={"show_default": True})
+@click.command(
+    "mock-cdn",
+    cls=Command,
+    context_settings={"show_default": True, "max_content_width": 100},
+    epilog=f"\b\nFaults (kind, and what it does; also share, count, methods, paths):\n{_FAULTS}",
+)
 @click.option("--port", type=click.IntRange(0, 65535), default=8788, help="Port on 127.0.0.1; 0 for a free one.")
 @click.option(
     "--token", "tokens", type=ListedText(), multiple=True, default=["sandbox-token"], help="API token that is accepted."
@@ -32,6 +40,7 @@ def mock_cdn(
     Examples:
       cdn-issuer mock-cdn --zone example.com --latency 0.5
       curl -X PUT localhost:8788/admin/faults -d '[{"kind": "hang"}]'
+      curl -X PUT localhost:8788/admin/faults -d '{"kind": "rejected", "code": 9106, "status": 400}'
     """
     cdn = MockCDN(tokens=tokens, zones=zones, latency=latency)
     if roots_file:

@@ -131,9 +131,14 @@ async def session(router: respx.Router, **config: Any) -> OriginSession:
     return await authority(httpx.MockTransport(router.async_handler), **config).session()
 
 
-def router() -> respx.Router:
-    """Answers for the API at `ENDPOINT`."""
-    return respx.Router(base_url=ENDPOINT, assert_all_called=False)
+def router(endpoint: str = ENDPOINT) -> respx.Router:
+    """Answers for the API at an endpoint."""
+    return respx.Router(base_url=endpoint.rstrip("/"), assert_all_called=False)
+
+
+def transport(routes: respx.Router) -> httpx.AsyncBaseTransport:
+    """Leads to a router."""
+    return httpx.MockTransport(routes.async_handler)
 
 
 def success(result: Any, **info: Any) -> httpx.Response:
