@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import msgspec
+import pytest
 import respx
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -20,12 +21,15 @@ from cryptography.x509.oid import NameOID
 from issuer.api.issuer import AuthorityCommon, AuthoritySpec
 from issuer.authorities.base import AuthorityContext, CallTimeouts, SigningOrder
 from issuer.authorities.cloudflare import Cloudflare, build
+from issuer.authorities.cloudflare_api import Api
+from issuer.authorities.errors import AuthorityError
 from issuer.pki import csr as csrs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from issuer.authorities.base import Session, Signed
+    from issuer.authorities.cloudflare_api import Reply
     from issuer.authorities.cloudflare_session import OriginSession
     from issuer.pki.csr import SigningRequest
 
@@ -161,3 +165,25 @@ async def find_all(
     """All that a look finds that takes nothing from an earlier one, unless it is told since when it may."""
     begun = asyncio.get_running_loop().time() if since is None else since
     return tuple([signed async for signed in session.find(order, timeouts, since=begun)])
+
+
+async def call(answer: httpx.Response | Exception, method: str = "POST", **arguments: Any) -> Reply:
+    """A call that is answered so, or fails so on the wire."""
+    routes = router()
+    route = routes.route()
+    if isinstance(answer, Exception):
+        route.mock(side_effect=answer)
+    else:
+        route.mock(return_value=answer)
+    api = Api("edge", ENDPOINT, httpx.MockTransport(routes.async_handler), lambda: NOW)
+    try:
+        return await api.call(method, "/certificates", token=TOKEN, timeouts=TIMEOUTS, **arguments)
+    finally:
+        await api.aclose()
+
+
+async def failure(answer: httpx.Response | Exception, method: str = "POST") -> AuthorityError:
+    """What a call comes to that is answered so, or fails so on the wire."""
+    with pytest.raises(AuthorityError) as caught:
+        await call(answer, method)
+    return caught.value
