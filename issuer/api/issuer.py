@@ -33,6 +33,7 @@ MAX_AUTHORITIES: Final = 8
 NAME_PATTERN: Final = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 
 FailoverCause = Literal["Unavailable", "RateLimited", "Unauthorized", "Rejected"]
+Trust = Literal["Signer", "All"]
 State = Literal["Available", "Degraded", "Open", "Untested", "Unauthorized", "Misconfigured", "Unknown"]
 
 
@@ -196,6 +197,13 @@ class SpecCommon(Struct, frozen=True):
         bounds("1s", "720h", "Time from the approval after which a request that nobody could sign is Failed."),
     ] = Duration("1h")
     failover: Annotated[Failover, Meta(description="When the next authority is asked.")] = Failover()
+    trust: Annotated[
+        Trust,
+        Meta(
+            description="Whose roots go into ca.crt: those of the authority that signed (Signer), or of all of them, "
+            "the signer's first (All), so that who trusts ca.crt alone survives a failover and the way back."
+        ),
+    ] = "Signer"
 
 
 class AuthoritySpec(Struct, frozen=True, kw_only=True):
@@ -217,6 +225,7 @@ class IssuerSpec(Struct, frozen=True, kw_only=True):
     authorities: tuple[AuthoritySpec, ...]
     deadline: Duration
     failover: Failover
+    trust: Trust = "Signer"
     ignored: tuple[str, ...] = ()
     """What this version does not know: paths of fields, and values. They come from the CRD of another version."""
 

@@ -153,6 +153,8 @@ def _of_scalar(type_: inspect.Type) -> Schema:
                 "maximum": type_.le,
                 "x-kubernetes-validations": _fractional_minimum(type_.ge),
             }
+        case inspect.BoolType():
+            return {"type": "boolean"}
         case inspect.LiteralType():
             return {"type": "string", "enum": list(type_.values)}
         case _:

@@ -23,6 +23,7 @@ from issuer.api.issuer import (
     FailoverCause,
     IssuerSpec,
     SpecCommon,
+    Trust,
     ordered_durations,
 )
 from issuer.api.meta import without_nulls
@@ -49,7 +50,7 @@ def parse(raw: bytes | msgspec.Raw, kinds: Collection[str]) -> IssuerSpec:
     wire = _object(raw, "spec")
     entries = _decode(wire.pop("authorities", msgspec.Raw(b"[]")), list[msgspec.Raw], "spec.authorities")
     plain = _plain(wire, SpecCommon, "spec")
-    ignored = [*_unknown_names(wire, SpecCommon, "spec"), *_unknown_causes(plain)]
+    ignored = [*_unknown_names(wire, SpecCommon, "spec"), *_unknown_causes(plain), *_unknown_trust(plain)]
     ignored += unknown_fields(plain, SpecCommon, "spec")
     common = convert(plain, SpecCommon, "spec")
     if not 1 <= len(entries) <= MAX_AUTHORITIES:
@@ -65,7 +66,11 @@ def parse(raw: bytes | msgspec.Raw, kinds: Collection[str]) -> IssuerSpec:
                 f"spec.authorities[{i}].timeouts.attempt: {attempt} is longer than spec.deadline ({common.deadline})"
             )
     return IssuerSpec(
-        authorities=authorities, deadline=common.deadline, failover=common.failover, ignored=tuple(ignored)
+        authorities=authorities,
+        deadline=common.deadline,
+        failover=common.failover,
+        trust=common.trust,
+        ignored=tuple(ignored),
     )
 
 
@@ -130,6 +135,15 @@ def _unknown_causes(spec: dict[str, Any]) -> list[str]:
     unknown = [one for one in causes if isinstance(one, str) and one not in get_args(FailoverCause)]
     spec["failover"] = {**failover, "on": [one for one in causes if one not in unknown]}
     return [f"spec.failover.on {one[:MAX_QUOTED]!r}" for one in unknown]
+
+
+def _unknown_trust(spec: dict[str, Any]) -> list[str]:
+    """As `_unknown_causes`, for whose roots are trusted."""
+    trust = spec.get("trust")
+    if not isinstance(trust, str) or trust in get_args(Trust):
+        return []
+    del spec["trust"]
+    return [f"spec.trust {trust[:MAX_QUOTED]!r}"]
 
 
 def _unknown(type_: inspect.Type, value: Any, path: str) -> Iterator[str]:

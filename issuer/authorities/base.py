@@ -95,6 +95,11 @@ class Session(Protocol):
         """Names endpoint and credential, the same for all issuers that share both; a digest at most, no secret."""
         ...
 
+    @property
+    def roots(self) -> bytes:
+        """PEM of the roots that the authority knows itself, whatever it signs; empty where only the user can know."""
+        ...
+
     async def sign(self, order: SigningOrder, timeouts: CallTimeouts) -> Signed:
         """Ask for one certificate, once.
 

@@ -1,9 +1,10 @@
 """A CA whose key pair is in a Secret; it signs in this process, so it is there when nothing else is.
 
 It is the fallback that cannot time out. What it signs is what cert-manager's own CA issuer would sign, so that one may
-take the other's place, with these differences: nothing outlives the CA or a certificate above it (the end is moved, and
-`promised` says so); a Secret that cannot sign is found when it is read; a name that the CA's name constraints forbid is
-not signed.
+take the other's place: the names, the subject and the time to live are those that were asked for, to the letter and to
+the second. With these differences: nothing outlives the CA or a certificate above it (the end is moved, and `promised`
+says so); a Secret that cannot sign is found when it is read; a name that the CA's name constraints forbid is not
+signed, and the certificate of another CA only where `allowCA` says so.
 
 A CA that ends signs until then, but not in silence: its state tells of it while there is time to renew it, and where
 another authority follows in the list, that one signs what this one could give less than half of the wanted time.
@@ -14,12 +15,13 @@ Nothing is left at a provider after a lost answer, so there is nothing to find a
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Final
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, field
 
 from issuer.api.issuer import SecretReference
 from issuer.api.secret import SecretError, SecretMissingError
@@ -41,8 +43,6 @@ if TYPE_CHECKING:
     from issuer.api.issuer import AuthoritySpec
     from issuer.authorities.base import AuthorityContext, CallTimeouts, SigningOrder
 
-BACKDATE: Final = CLOCK_SKEW
-"""How long before now a certificate begins, so that a peer whose clock is late takes it."""
 LEAST_LEFT: Final = timedelta(minutes=1)
 """A CA with less left signs nothing: it would have ended before anybody uses it."""
 ROOT_LEFT: Final = timedelta(hours=1)
@@ -62,6 +62,13 @@ class Config(Struct, frozen=True, rename="camel"):
             "that issued the top of tls.crt becomes the ca.crt of what is signed, as cert-manager's CA issuer does it."
         ),
     ]
+    allow_ca: Annotated[
+        bool,
+        Meta(
+            description="Sign certificates of CAs (spec.isCA of a Certificate), within the path length of this CA. "
+            "Whoever may have one signed can sign for any name."
+        ),
+    ] = field(default=False, name="allowCA")
 
 
 def build(spec: AuthoritySpec, context: AuthorityContext) -> CAAuthority:
@@ -71,7 +78,7 @@ def build(spec: AuthoritySpec, context: AuthorityContext) -> CAAuthority:
         InvalidSpecError: its configuration is nonsense.
     """
     config = decode_config(spec.config, Config, f"spec.authorities.{spec.name}.ca")
-    return CAAuthority(spec.name, config.secret_ref.name, context)
+    return CAAuthority(spec.name, config, context)
 
 
 class CAAuthority:
@@ -80,22 +87,27 @@ class CAAuthority:
     is_remote: Final = False
     remembers: Final = False
 
-    def __init__(self, name: str, secret: str, context: AuthorityContext) -> None:
+    def __init__(self, name: str, config: Config, context: AuthorityContext) -> None:
         self.name: Final = name
-        self._secret = secret
+        self._secret = config.secret_ref.name
+        self._allow_ca = config.allow_ca
         self._context = context
         self._reading = asyncio.Lock()
         self._digest = b""
         self._read: KeyPair | str = ""
 
     def supports(self, order: SigningOrder) -> None:
-        """Check the usages, the only thing that it cannot always sign.
+        """Check the usages, and whether it may sign for a CA.
 
         Raises:
-            Unsupported: a usage is unknown, or is for CAs only.
+            Unsupported: a usage is unknown, or is for CAs only; or the order is for a CA, which is not allowed.
         """
+        if order.csr.is_ca and not self._allow_ca:
+            raise Unsupported(
+                self.name, "it signs no certificates of CAs (spec.isCA) unless ca.allowCA of the authority is true"
+            )
         try:
-            usages.extensions(order.usages, order.csr.key_type)
+            usages.extensions(order.usages, order.csr.key_type, is_ca=order.csr.is_ca)
         except UnsupportedUsageError as error:
             raise Unsupported(self.name, f"spec.usages: {error}") from error
 
@@ -167,15 +179,20 @@ class CASession:
     where: str
     account: str
     pair: KeyPair
-    context: AuthorityContext = field(repr=False)
+    context: AuthorityContext = dataclasses.field(repr=False)
+
+    @property
+    def roots(self) -> bytes:
+        """What its Secret tells to trust."""
+        return to_pem((self._pair(self.context.now()).anchor,))
 
     async def sign(self, order: SigningOrder, timeouts: CallTimeouts) -> Signed:  # noqa: ARG002 - nothing is waited for
         """Sign the order, off the event loop when the key is RSA.
 
         Raises:
             Unavailable: the CA, or one above it, has expired or is not valid yet.
-            Unsupported: a usage is unknown, or is for CAs only; the CA's name constraints forbid a name; or less than
-                half of the duration could be granted, and another authority follows.
+            Unsupported: a usage is unknown, or is for CAs only; the CA's name constraints forbid a name, or a path
+                length another CA; or less than half of the duration could be granted, and another authority follows.
             Rejected: the CSR holds something that cannot be put into a certificate.
         """
         if self.pair.is_slow:
@@ -217,6 +234,8 @@ class CASession:
     def _sign(self, order: SigningOrder) -> Signed:
         now = self.context.now().replace(microsecond=0)
         pair = self._pair(now)
+        # Not dated back: cert-manager's CA issuer does not, and notAfter - notBefore is the duration.
+        begin = max(now, pair.begins)
         end = self._end(pair, now, order.duration)
         if self.context.followed and end - now < order.duration / 2:
             raise Unsupported(
@@ -227,12 +246,14 @@ class CASession:
             )
         if problem := constraints.violation(order.csr, pair.chain):
             raise Unsupported(self.authority, f"{self.where}: {problem}")
+        if order.csr.is_ca and (problem := pair.obstacle_below()):
+            raise Unsupported(self.authority, f"{self.where}: {problem}")
         try:
             leaf = issue(
                 pair,
                 order.csr,
-                usages.extensions(order.usages, order.csr.key_type),
-                not_before=max(now - BACKDATE, pair.begins),
+                usages.extensions(order.usages, order.csr.key_type, is_ca=order.csr.is_ca),
+                not_before=begin,
                 not_after=end,
             )
         except UnsupportedUsageError as error:
@@ -255,7 +276,7 @@ class CASession:
             raise Unavailable(self.authority, f"{self.where}: the CA is not valid before {begins:%Y-%m-%dT%H:%M:%SZ}")
         if ends - now < min(LEAST_LEFT, duration):
             raise Unavailable(self.authority, f"{self.where}: {_ending(pair, expired=ends <= now)}; renew it")
-        return min(now + duration, ends)
+        return min(max(now, begins) + duration, ends)
 
 
 def _renewal_time(lifetime: timedelta) -> timedelta:

@@ -77,9 +77,12 @@ def translate(order: SigningOrder, authority: str) -> OriginOrder:
         (csr.ip_addresses, "IP addresses"),
         (csr.email_addresses, "e-mail addresses"),
         (csr.uris, "URIs"),
+        (csr.others, "names of other kinds"),
     ):
         if names:
             raise Unsupported(authority, f"Cloudflare's Origin CA signs no {kind}, and the request has {_some(names)}")
+    if csr.is_ca:
+        raise Unsupported(authority, "Cloudflare's Origin CA signs no certificates of CAs (spec.isCA)")
     _check_usages(order.usages, authority)
     request_type = _REQUEST_TYPES.get(csr.key_type)
     if request_type is None:

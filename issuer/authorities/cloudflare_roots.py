@@ -69,6 +69,12 @@ class KnownRoots:
             return b""
 
     @property
+    def pem(self) -> bytes:
+        """PEM of all that have not ended."""
+        now = self.now()
+        return certificates.to_pem(one for one in self.certificates if one.not_valid_after_utc > now)
+
+    @property
     def end(self) -> datetime:
         """When the first of them ends, UTC."""
         return min(certificate.not_valid_after_utc for certificate in self.certificates)

@@ -70,6 +70,11 @@ class OriginSession:
         """Names endpoint and token; of the token a digest."""
         return self._account
 
+    @property
+    def roots(self) -> bytes:
+        """Those that ship with the program, at Cloudflare's own endpoint; elsewhere the issuer says which they are."""
+        return self._known_roots.pem if self._known_roots else b""
+
     async def sign(self, order: SigningOrder, timeouts: CallTimeouts) -> Signed:
         """Ask for one certificate, once.
 

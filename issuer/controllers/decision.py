@@ -288,10 +288,8 @@ def _missing(request: Request) -> str:
 
 
 def _parse_csr(request: Request) -> csr.SigningRequest | Fail:
-    if request.wants_ca:
-        return _invalid("spec.isCA: this issuer signs no CA certificates")
     try:
-        return csr.parse(request.encoded_csr)
+        return csr.parse(request.encoded_csr, is_ca=request.wants_ca)
     except csr.InvalidRequestError as error:
         return _invalid(str(error))
 

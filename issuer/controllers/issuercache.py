@@ -143,6 +143,7 @@ class IssuerCache:
                     for position, authority in enumerate(spec.authorities, start=1)
                 ),
                 failover_on=frozenset(spec.failover.on),
+                trusts_all=spec.trust == "All",
                 deadline=spec.deadline.seconds,
             )
         except InvalidSpecError as error:

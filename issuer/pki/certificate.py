@@ -9,7 +9,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import NameOID
 
-from issuer.pki import pem
+from issuer.pki import lenient, pem
 from issuer.pki.foreign import parsing
 from issuer.pki.names import Names, comparable_dns, comparable_email, comparable_ip
 
@@ -176,5 +176,13 @@ def _is_name(attribute: x509.NameAttribute[str | bytes], named: frozenset[str]) 
 
 
 def _load(der: bytes) -> x509.Certificate:
-    with parsing(InvalidCertificateError, "a certificate does not decode"):
-        return x509.load_der_x509_certificate(der)
+    try:
+        with parsing(InvalidCertificateError, "a certificate does not decode"):
+            return x509.load_der_x509_certificate(der)
+    except InvalidCertificateError:
+        if lenient.serial_number(der) < 0:
+            # RFC 5280, section 4.1.2.2; neither cryptography nor Go's crypto/x509 reads one.
+            raise InvalidCertificateError(
+                "the serial number of a certificate is negative; it must be made anew"
+            ) from None
+        raise

@@ -13,22 +13,24 @@ Where the standard is silent or verifiers differ (Go's crypto/x509, OpenSSL), th
            the subject counts too.
     URI    a host, or with a dot in front all hosts below it. A URI whose host is no DNS name, or has a user in front,
            cannot be compared, and is refused where there is any such constraint.
-    name   the subject, if it is not empty, must begin with the attributes of the subtree; letter case does not count.
-
-Kinds of names that no request can hold here (other names, registered ids) are passed over.
+    name   the subject, if it is not empty, and a directory name must begin with the attributes of the subtree; letter
+           case does not count.
+    other  other names (UPNs, SRV names) and registered IDs cannot be compared, and are refused where their kind is
+           constrained.
 """
 
 from __future__ import annotations
 
 import ipaddress
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
-from issuer.pki.names import comparable_dns
+from issuer.pki.names import comparable_dns, comparable_other
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -155,7 +157,17 @@ def _emails(request: SigningRequest) -> list[str]:
     return [*request.email_addresses, *(str(attribute.value) for attribute in attributes)]
 
 
+def _others(kind: type[x509.GeneralName], request: SigningRequest) -> list[x509.GeneralName]:
+    return [name for name in request.san or () if isinstance(name, kind)]
+
+
+def _never(*_: object) -> bool:
+    return False
+
+
 def _shown(name: object) -> str:
+    if isinstance(name, x509.GeneralName):
+        return repr(comparable_other(name)[:100])
     return repr((name.rfc4514_string() if isinstance(name, x509.Name) else str(name))[:100])
 
 
@@ -215,5 +227,10 @@ _KINDS: Final = (
         lambda request: (request.subject,) if list(request.subject) else (),
         _name_within,
         _name_within,
+    ),
+    _Kind("directory name", x509.DirectoryName, lambda request: request.directory_names, _name_within, _name_within),
+    *(
+        _Kind(title, kind, partial(_others, kind), _never, _never, comparable=_never)
+        for title, kind in (("other name", x509.OtherName), ("registered ID", x509.RegisteredID))
     ),
 )

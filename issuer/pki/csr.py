@@ -1,20 +1,27 @@
 """The certificate signing request: what is asked for, checked once, so that no authority parses it again.
 
 What no CA could ever sign is refused here with a message that names the field, because such a request fails at once
-and for good. What only some CAs refuse (IP addresses, many names, a kind of key) is left to the authorities.
+and for good. What only some CAs refuse (IP addresses, other names, many names, a kind of key, a CA's own certificate)
+is left to the authorities. cert-manager's CA issuer is the yardstick: what it signs is taken, also where it is not DER
+to the letter (`issuer.pki.lenient`).
+
+The signature of a CSR proves that its sender holds the key, once, and its hash protects nothing that outlives it. So a
+CSR that is signed with SHA-1 is taken, as cert-manager takes it; one with MD5 is not, as there, and is told why.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, TypeVar
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import NameOID
 
-from issuer.pki import names, pem
+from issuer.pki import lenient, names, pem
 from issuer.pki.foreign import parsing
 from issuer.pki.names import Names
 
@@ -35,6 +42,7 @@ RSA_EXPONENTS: Final = (3, 2**31 - 1)
 """Smallest and largest public exponent; Go's crypto/rsa, and so cert-manager, takes no larger one."""
 
 KeyType = Literal["rsa", "ecdsa", "ed25519"]
+E = TypeVar("E", bound=x509.ExtensionType)
 
 _FIELD: Final = "spec.request"
 _LABELS: Final = ("CERTIFICATE REQUEST", "NEW CERTIFICATE REQUEST")
@@ -70,6 +78,12 @@ class SigningRequest:
         ip_addresses: of the SAN, in their shortest form.
         email_addresses: of the SAN, as they are.
         uris: of the SAN, as they are.
+        directory_names: of the SAN.
+        others: of the SAN, the names of all further kinds and the directory names, in the form in which they are
+            compared (`names.comparable_other`).
+        san: the SAN as it was asked for: letter case, order and repetitions kept.
+        is_ca: the certificate is to be one of a CA.
+        name_constraints: that the certificate of a CA is to have.
     """
 
     pem: bytes = field(repr=False)
@@ -82,6 +96,11 @@ class SigningRequest:
     ip_addresses: tuple[str, ...] = ()
     email_addresses: tuple[str, ...] = ()
     uris: tuple[str, ...] = ()
+    directory_names: tuple[x509.Name, ...] = ()
+    others: tuple[str, ...] = ()
+    san: x509.SubjectAlternativeName | None = field(default=None, repr=False)
+    is_ca: bool = False
+    name_constraints: x509.NameConstraints | None = None
 
     @property
     def hostnames(self) -> tuple[str, ...]:
@@ -99,11 +118,12 @@ class SigningRequest:
             ips=frozenset(map(names.comparable_ip, self.ip_addresses)),
             emails=frozenset(map(names.comparable_email, self.email_addresses)),
             uris=frozenset(self.uris),
+            others=frozenset(self.others),
         )
 
 
-def parse(request_base64: str) -> SigningRequest:
-    """Read `spec.request` of a CertificateRequest: base64 of one CSR in PEM.
+def parse(request_base64: str, *, is_ca: bool = False) -> SigningRequest:
+    """Read `spec.request` of a CertificateRequest: base64 of one CSR in PEM; `is_ca`: what `spec.isCA` says.
 
     Raises:
         InvalidRequestError: nobody could ever sign it; the text names the field and holds no key.
@@ -114,33 +134,29 @@ def parse(request_base64: str) -> SigningRequest:
         decoded = pem.from_base64(request_base64.encode("utf-8", "replace"))
     except pem.InvalidPemError as error:
         raise _refuse("is not base64") from error
-    return parse_pem(decoded)
+    return parse_pem(decoded, is_ca=is_ca)
 
 
-def parse_pem(text: bytes) -> SigningRequest:
+def parse_pem(text: bytes, *, is_ca: bool = False) -> SigningRequest:
     """Read one CSR in PEM; text around its block is passed over.
 
     Raises:
         InvalidRequestError: nobody could ever sign it; the text names the field and holds no key.
     """
     der = _only_block(text)
-    with parsing(_refuse, "does not decode as a certificate signing request"):
-        request = x509.load_der_x509_csr(der)
+    request, signed = _load(der)
     with parsing(_refuse, f"the CSR's key is of a type that is not supported; {_KEYS_KNOWN}"):
         key = request.public_key()
         public_key = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     key_type, key_size = _known(key)
-    with parsing(_refuse, "the CSR's signature cannot be checked"):
-        signed = request.is_signature_valid
-    if not signed:
-        raise _refuse("the CSR's signature is not by its own key")
+    _check_signature(request, signed)
     with parsing(_refuse, "the CSR does not decode"):
-        extensions = request.extensions
-        general_names = _general_names(extensions)
-        authority = _wants_authority(extensions)
-        subject = request.subject
+        extensions, subject = request.extensions, request.subject
+        san = _extension(extensions, x509.SubjectAlternativeName)
+        constraints = _extension(extensions, x509.BasicConstraints)
+        general_names = tuple(san or ())
         parsed = SigningRequest(
-            pem=request.public_bytes(Encoding.PEM),
+            pem=pem.block("CERTIFICATE REQUEST", der),
             key_type=key_type,
             key_size=key_size,
             public_key=public_key,
@@ -150,11 +166,13 @@ def parse_pem(text: bytes) -> SigningRequest:
             ip_addresses=_once(str(name.value) for name in general_names if isinstance(name, x509.IPAddress)),
             email_addresses=_once(name.value for name in general_names if isinstance(name, x509.RFC822Name)),
             uris=_once(name.value for name in general_names if isinstance(name, x509.UniformResourceIdentifier)),
+            directory_names=tuple(name.value for name in general_names if isinstance(name, x509.DirectoryName)),
+            others=tuple(sorted(Names.of(general_names).others)),
+            san=san,
+            is_ca=is_ca,
+            name_constraints=_extension(extensions, x509.NameConstraints) if is_ca else None,
         )
-    if authority:
-        raise _refuse(
-            "basicConstraints: the CSR asks for the certificate of a CA (CA:TRUE), which is never signed here"
-        )
+    _check_authority(constraints, is_ca=is_ca)
     _check_names(parsed, general_names)
     return parsed
 
@@ -180,6 +198,40 @@ def _only_block(text: bytes) -> bytes:
     return found[0].der
 
 
+def _load(der: bytes) -> tuple[x509.CertificateSigningRequest, bytes]:
+    """The CSR, and the bytes of it that its signature is over."""
+    try:
+        with parsing(_refuse, "the CSR is not DER to the letter"):
+            request = x509.load_der_x509_csr(der)
+            _ = request.extensions, request.subject
+            return request, request.tbs_certrequest_bytes
+    except InvalidRequestError:
+        rewritten = lenient.rewrite(der, _refuse)
+    with parsing(_refuse, "does not decode as a certificate signing request (PKCS #10, RFC 2986)"):
+        request = x509.load_der_x509_csr(rewritten.der)
+        _ = request.extensions, request.subject
+        return request, rewritten.signed
+
+
+def _check_signature(request: x509.CertificateSigningRequest, signed: bytes) -> None:
+    """Whether the CSR is signed by its own key; over the bytes that were sent, whatever is read of them."""
+    oid = request.signature_algorithm_oid.dotted_string
+    with parsing(_refuse, f"the CSR is signed with an algorithm that is not known here ({oid}); sign it with SHA-256"):
+        key, algorithm = request.public_key(), request.signature_hash_algorithm
+        parameters = request.signature_algorithm_parameters
+    if isinstance(algorithm, hashes.MD5):
+        raise _refuse("the CSR is signed with MD5, which proves nothing any more; sign it with SHA-256")
+    with parsing(_refuse, "the CSR's signature is not by its own key"):
+        if isinstance(key, rsa.RSAPublicKey):
+            key.verify(request.signature, signed, parameters, algorithm)  # type: ignore[arg-type]
+        elif isinstance(key, ec.EllipticCurvePublicKey):
+            key.verify(request.signature, signed, ec.ECDSA(algorithm))  # type: ignore[arg-type]
+        elif isinstance(key, ed25519.Ed25519PublicKey):
+            key.verify(request.signature, signed)
+        else:
+            raise InvalidSignature
+
+
 def _known(key: CertificatePublicKeyTypes) -> tuple[KeyType, int]:
     """The kind and the size of a key that some authority may sign."""
     if isinstance(key, rsa.RSAPublicKey):
@@ -200,18 +252,23 @@ def _known(key: CertificatePublicKeyTypes) -> tuple[KeyType, int]:
     raise _refuse(f"the CSR's key is of the type {kind}; {_KEYS_KNOWN}")
 
 
-def _general_names(extensions: x509.Extensions) -> tuple[x509.GeneralName, ...]:
+def _extension(extensions: x509.Extensions, type_: type[E]) -> E | None:
     try:
-        return tuple(extensions.get_extension_for_class(x509.SubjectAlternativeName).value)
+        return extensions.get_extension_for_class(type_).value
     except x509.ExtensionNotFound:
-        return ()
+        return None
 
 
-def _wants_authority(extensions: x509.Extensions) -> bool:
-    try:
-        return extensions.get_extension_for_class(x509.BasicConstraints).value.ca
-    except x509.ExtensionNotFound:
-        return False
+def _check_authority(constraints: x509.BasicConstraints | None, *, is_ca: bool) -> None:
+    """What the CSR says must be what the request says, if it says anything, as at cert-manager's CA issuer."""
+    if constraints is not None and constraints.ca and not is_ca:
+        raise _refuse(
+            "basicConstraints: the CSR asks for the certificate of a CA (CA:TRUE), and the request does not (spec.isCA)"
+        )
+    if constraints is not None and not constraints.ca and is_ca:
+        raise _refuse(
+            "basicConstraints: the CSR says CA:FALSE, and the request asks for a CA's certificate (spec.isCA)"
+        )
 
 
 def _common_name(subject: x509.Name) -> str | None:
@@ -227,8 +284,6 @@ def _once(values: Iterable[str]) -> tuple[str, ...]:
 def _check_names(parsed: SigningRequest, general_names: tuple[x509.GeneralName, ...]) -> None:
     if len(general_names) > MAX_NAMES:
         raise _refuse(f"subjectAltName: {len(general_names)} names; more than {MAX_NAMES} are not read")
-    if strange := Names.of(general_names).others:
-        raise _refuse(f"subjectAltName: names of the kind {min(strange)} are not supported; use DNS, IP, email or URI")
     if not general_names and not list(parsed.subject):
         raise _refuse("the CSR names nothing: it has neither a subject nor a subjectAltName")
     for name in parsed.dns_names:

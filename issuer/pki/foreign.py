@@ -9,23 +9,21 @@ never as a crashed task, so every use of a parser goes through here, and no othe
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-MAX_REASON: Final = 120
-"""Characters of a parser's own words that are quoted."""
-
 
 @contextmanager
-def parsing(refuse: Callable[[str], Exception], problem: str, *, quote: bool = True) -> Iterator[None]:
+def parsing(refuse: Callable[[str], Exception], problem: str) -> Iterator[None]:
     """Turn whatever a parser throws into the error of the room that asked.
+
+    The parser's own words are dropped: they name places in its source, which no user can act on, and may quote a key.
 
     Args:
         refuse: makes the error to raise from a message.
-        problem: what is wrong, in words for a person; the parser's own reason follows it.
-        quote: whether the parser's reason may be shown. Not for private keys.
+        problem: what is wrong, and what to do, in words for a person.
 
     Raises:
         MemoryError: passed on; it says nothing about the bytes.
@@ -38,5 +36,4 @@ def parsing(refuse: Callable[[str], Exception], problem: str, *, quote: bool = T
         # PanicException cannot be imported; everything else that is no Exception (cancelling, exit) passes.
         if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
             raise
-        reason = " ".join(str(error).split())[:MAX_REASON] if quote else ""
-        raise refuse(f"{problem} ({reason})" if reason else problem) from None
+        raise refuse(problem) from None

@@ -1,8 +1,7 @@
-"""Making a certificate with the key pair of a CA. The profile is that of RFC 5280, section 4, for an end entity."""
+"""Making a certificate with the key pair of a CA. The profile is that of RFC 5280, section 4."""
 
 from __future__ import annotations
 
-import ipaddress
 from typing import TYPE_CHECKING, Final
 
 from cryptography import x509
@@ -31,7 +30,9 @@ def issue(
     not_before: datetime,
     not_after: datetime,
 ) -> x509.Certificate:
-    """Sign a certificate with the CSR's key, subject and names, and a random serial number.
+    """Sign a certificate with the CSR's key, its subject and names to the letter, and a random serial number.
+
+    One of a CA has no path length of its own, as at cert-manager's CA issuer: that of the CA above it counts.
 
     Raises:
         InvalidRequestError: the CSR holds something that decodes and cannot be written into a certificate.
@@ -46,13 +47,15 @@ def issue(
             .serial_number(x509.random_serial_number())
             .not_valid_before(not_before)
             .not_valid_after(not_after)
-            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+            .add_extension(x509.BasicConstraints(ca=csr.is_ca, path_length=None), critical=True)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)  # type: ignore[arg-type]
             .add_extension(_authority_key(pair), critical=False)
         )
-        if names := _general_names(csr):
+        if csr.san is not None and list(csr.san):
             # Section 4.2.1.6: where the subject is empty, the names are all there is, so nobody may skip them.
-            builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=not list(csr.subject))
+            builder = builder.add_extension(csr.san, critical=not list(csr.subject))
+        if csr.name_constraints is not None:
+            builder = builder.add_extension(csr.name_constraints, critical=True)
         if usages.key_usage is not None:
             builder = builder.add_extension(usages.key_usage, critical=True)
         if usages.extended_key_usage is not None:
@@ -62,15 +65,6 @@ def issue(
 
 def _refuse(message: str) -> InvalidRequestError:
     return InvalidRequestError("spec.request", message)
-
-
-def _general_names(csr: SigningRequest) -> list[x509.GeneralName]:
-    return [
-        *map(x509.DNSName, csr.dns_names),
-        *(x509.IPAddress(ipaddress.ip_address(address)) for address in csr.ip_addresses),
-        *map(x509.RFC822Name, csr.email_addresses),
-        *map(x509.UniformResourceIdentifier, csr.uris),
-    ]
 
 
 def _authority_key(pair: KeyPair) -> x509.AuthorityKeyIdentifier:

@@ -11,6 +11,7 @@ tells what to trust, so it never hinders signing: garbage, a certificate that do
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
@@ -47,6 +48,8 @@ _PSS_PROBLEM: Final = (
     "is for RSA-PSS only, which cert-manager and many verifiers do not know; use one for plain RSA (rsaEncryption), "
     "ECDSA or Ed25519"
 )
+_ENCRYPTED: Final = re.compile(rb"-----BEGIN ENCRYPTED PRIVATE KEY-----|^Proc-Type: *4, *ENCRYPTED", re.MULTILINE)
+"""PKCS #8's label (RFC 7468, section 11), and the header of OpenSSL's older form (RFC 1421, section 4.6.1.1)."""
 _PRIVATE: Final = ("PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY")
 
 
@@ -111,6 +114,10 @@ class KeyPair:
         """The certificate of the chain that expires first; of several the lowest."""
         return min(self.chain, key=lambda certificate: certificate.not_valid_after_utc)
 
+    def obstacle_below(self) -> str | None:
+        """Why no CA may stand below this one, or None: a path length of the chain (RFC 5280, section 4.2.1.9)."""
+        return next(filter(None, (_problem(self.chain, position, more=1) for position in range(len(self.chain)))), None)
+
     def at(self, begin: datetime, end: datetime) -> KeyPair:
         """The pair to use in that time: without what `ca.crt` gave, unless all of that is valid from begin to end."""
         hints = self.chain[len(self.chain) - self.hints :]
@@ -151,7 +158,7 @@ def load(certificate: bytes, key: bytes, roots: bytes = b"") -> KeyPair:
 
 
 def _private_key(text: bytes) -> SigningKey:
-    if b"ENCRYPTED" in text:
+    if _ENCRYPTED.search(text):
         raise InvalidKeyPairError(KEY, "is encrypted; it must be without a passphrase")
     try:
         found = [block for block in pem.blocks(text) if block.label in _PRIVATE]
@@ -159,7 +166,7 @@ def _private_key(text: bytes) -> SigningKey:
         raise InvalidKeyPairError(KEY, "is broken PEM") from None
     if len(found) != 1:
         raise InvalidKeyPairError(KEY, f"holds {len(found)} private keys in PEM; exactly one is needed")
-    with parsing(lambda message: InvalidKeyPairError(KEY, message), "does not decode as a private key", quote=False):
+    with parsing(lambda message: InvalidKeyPairError(KEY, message), "does not decode as a private key"):
         key = serialization.load_der_private_key(found[0].der, password=None)
     return _fit(key, found[0])
 
@@ -244,7 +251,8 @@ def _issued(below: x509.Certificate, above: x509.Certificate) -> bool:
     return True
 
 
-def _problem(chain: tuple[x509.Certificate, ...], position: int) -> str | None:
-    below = sum(1 for certificate in chain[:position] if certificate.issuer != certificate.subject)
+def _problem(chain: tuple[x509.Certificate, ...], position: int, *, more: int = 0) -> str | None:
+    """What is wrong with a certificate of a chain that has so many CAs more below it."""
+    below = more + sum(1 for certificate in chain[:position] if certificate.issuer != certificate.subject)
     problem = authority_problem(chain[position], below=below)
     return problem and f"{chain[position].subject.rfc4514_string()[:100]!r} {problem}"

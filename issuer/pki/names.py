@@ -40,6 +40,8 @@ such top-level domain, and every cluster answers for it.
 
 _LABEL: Final = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)")
 _VISIBLE: Final = re.compile(r"[!-~]+")
+_STRINGS: Final = {0x0C: "UTF8", 0x16: "IA5"}
+"""Types of strings, by their tag."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +53,8 @@ class Names:
         ips: IPv4 addresses that were mapped into IPv6 as IPv4.
         emails: with the domain in lower case.
         uris: as they are.
-        others: names of kinds that nobody here handles (directory names, UPNs, ...), as cryptography shows them.
+        others: names of all further kinds (other names such as UPNs, directory names, registered IDs), each with its
+            kind in front (`comparable_other`).
     """
 
     dns: frozenset[str] = frozenset()
@@ -74,7 +77,7 @@ class Names:
             elif isinstance(name, x509.UniformResourceIdentifier):
                 sorted_["uris"].add(name.value)
             else:
-                sorted_["others"].add(type(name).__name__)
+                sorted_["others"].add(comparable_other(name))
         return cls(**{kind: frozenset(values) for kind, values in sorted_.items()})
 
     def __sub__(self, other: Names) -> tuple[str, ...]:
@@ -118,6 +121,17 @@ def comparable_email(address: str) -> str:
     return local + at + domain.lower()
 
 
+def comparable_other(name: x509.GeneralName) -> str:
+    """A name of one of the rare kinds, with its kind: an other name by its type and content (RFC 5280, 4.2.1.6)."""
+    if isinstance(name, x509.OtherName):
+        return f"otherName {name.type_id.dotted_string} {_text_of(name.value)}"
+    if isinstance(name, x509.RegisteredID):
+        return f"registeredID {name.value.dotted_string}"
+    if isinstance(name, x509.DirectoryName):
+        return f"directoryName {name.value.rfc4514_string()}"
+    return f"{type(name).__name__} {name.value!r}"
+
+
 def dns_problem(name: str) -> str | None:
     """What is wrong with a DNS name in lower case, or None.
 
@@ -132,7 +146,9 @@ def dns_problem(name: str) -> str | None:
     if name.endswith("."):
         return "ends with a dot"
     if "*" in name.removeprefix("*."):
-        return "has a * that is not its whole first label"
+        return "has a * elsewhere than as its whole first label; a wildcard may only be the first label"
+    if not name.isascii():
+        return "holds characters that are not ASCII; write it in punycode (xn--...)"
     if not all(_LABEL.fullmatch(label) for label in labels):
         return "has a label that is empty, longer than 63 characters, or not of letters, digits and inner hyphens"
     if labels[-1].isdigit():
@@ -167,3 +183,11 @@ def is_email(text: str) -> bool:
 def is_uri(text: str) -> bool:
     """Whether it has the shape of an absolute URI: visible ASCII with a scheme (RFC 3986, section 3.1)."""
     return re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*:[!-~]+", text) is not None
+
+
+def _text_of(der: bytes) -> str:
+    """The text of a UTF8String or an IA5String with its tag, as UPNs and SRV names are; else hexadecimal."""
+    is_short_text = len(der) > 1 and der[0] in _STRINGS and der[1] == len(der) - 2
+    if is_short_text and (text := der[2:].decode("utf-8", "replace")).isprintable():
+        return f"{_STRINGS[der[0]]}:{text}"
+    return der.hex()

@@ -45,6 +45,13 @@ def blocks(text: bytes) -> tuple[Block, ...]:
     return tuple(found)
 
 
+def block(label: str, der: bytes) -> bytes:
+    """One bare block, in lines of 64 characters."""
+    text = base64.b64encode(der)
+    lines = [text[at : at + 64] for at in range(0, len(text), 64)]
+    return b"\n".join([f"-----BEGIN {label}-----".encode(), *lines, f"-----END {label}-----".encode(), b""])
+
+
 def from_base64(text: bytes) -> bytes:
     """Standard base64 with its padding, white space allowed anywhere.
 

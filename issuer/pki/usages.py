@@ -67,8 +67,8 @@ class UsageExtensions:
     extended_key_usage: x509.ExtendedKeyUsage | None
 
 
-def extensions(usages: Iterable[str], key_type: KeyType) -> UsageExtensions:
-    """The extensions for a request's usages; cert-manager's default where it names none.
+def extensions(usages: Iterable[str], key_type: KeyType, *, is_ca: bool = False) -> UsageExtensions:
+    """The extensions for a request's usages; cert-manager's default where it names none. A CA's may sign certificates.
 
     Raises:
         UnsupportedUsageError: a name is unknown, or is one that only the certificate of a CA may have.
@@ -77,7 +77,9 @@ def extensions(usages: Iterable[str], key_type: KeyType) -> UsageExtensions:
     if unknown := next((usage for usage in wanted if usage not in _KEY_USAGES and usage not in _EXTENDED), None):
         raise UnsupportedUsageError(f"unknown usage {unknown[:40]!r}")
     bits = {_KEY_USAGES[usage] for usage in wanted if usage in _KEY_USAGES}
-    if for_cas := next((usage for usage in wanted if usage in FOR_CAS), None):
+    if is_ca:
+        bits.add("key_cert_sign")
+    elif for_cas := next((usage for usage in wanted if usage in FOR_CAS), None):
         # RFC 5280, section 4.2.1.9: `cert sign` not without CA:TRUE; the lists of a CA are signed by its own key.
         raise UnsupportedUsageError(f"the usage {for_cas!r} is for CAs only")
     if bits & {"encipher_only", "decipher_only"} and "key_agreement" not in bits:
@@ -108,7 +110,7 @@ def _key_usage(bits: set[str]) -> x509.KeyUsage:
         key_encipherment="key_encipherment" in bits,
         data_encipherment="data_encipherment" in bits,
         key_agreement="key_agreement" in bits,
-        key_cert_sign=False,
+        key_cert_sign="key_cert_sign" in bits,
         crl_sign="crl_sign" in bits,
         encipher_only="encipher_only" in bits,
         decipher_only="decipher_only" in bits,

@@ -102,7 +102,7 @@ def verify(
             end = leaf.not_valid_after_utc
             verified_from, serial = leaf.not_valid_before_utc, leaf.serial_number
         _check_names(leaf, csr)
-        _check_not_authority(leaf)
+        _check_authority(leaf, csr)
         _check_validity(verified_from, end, at_least, now)
         path, met = _chain(leaf, (*chain, *authorities), roots, now)
         known = {*chain, *authorities}
@@ -145,14 +145,16 @@ def _check_names(leaf: x509.Certificate, csr: SigningRequest) -> None:
         raise WrongCertificateError(f"the certificate is also for {_listed(unasked)}, which nobody asked for")
 
 
-def _check_not_authority(leaf: x509.Certificate) -> None:
+def _check_authority(leaf: x509.Certificate, csr: SigningRequest) -> None:
     with parsing(InvalidCertificateError, "the certificate's extensions do not decode"):
         try:
             is_authority = leaf.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
         except x509.ExtensionNotFound:
             is_authority = False
-    if is_authority:
+    if is_authority and not csr.is_ca:
         raise WrongCertificateError("the certificate is one of a CA, which nobody asked for")
+    if csr.is_ca and not is_authority:
+        raise WrongCertificateError("the certificate is not one of a CA, which was asked for")
 
 
 def _check_validity(start: datetime, end: datetime, at_least: timedelta, now: datetime) -> None:

@@ -9,6 +9,7 @@ list was merely down, the request stays open for that one, and the refusal is re
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -20,6 +21,7 @@ from issuer.signing.attempt import ask
 from issuer.signing.budget import Budget
 from issuer.signing.failures import Queued
 from issuer.signing.plan import Issued, NotIssued
+from issuer.signing.trust import roots_of_all
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -69,7 +71,10 @@ async def sign(
                 if not isinstance(error, Unsupported) and error.cause not in plan.failover_on:
                     break
             else:
-                return _issued(engine, order, plan, authorities, authority, verified, failures)
+                issued = _issued(engine, order, plan, authorities, authority, verified, failures)
+                if plan.trusts_all:
+                    issued = replace(issued, ca=await roots_of_all(engine, authority, issued.ca, authorities))
+                return issued
     return _not_issued(plan, allowed, failures)
 
 

@@ -56,6 +56,7 @@ class IssuerPlan:
         authorities: in the order in which they are asked.
         failover_on: causes (`AuthorityError.cause`) after which the next one is asked.
         deadline: seconds that a request has from its approval.
+        trusts_all: `status.ca` holds the roots of every authority, not of the signer alone.
     """
 
     key: ObjectKey
@@ -63,6 +64,7 @@ class IssuerPlan:
     authorities: tuple[PlannedAuthority, ...]
     failover_on: frozenset[str]
     deadline: float = 3600.0
+    trusts_all: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -43,6 +43,7 @@ class AuthorityState:
         error: why the credential or the roots could not be read the last time; None if they could.
         untrusted: why what it signed last meets none of the issuer's roots; None if it does.
         untrusted_for: requests for which that was so, with the roots of then.
+        roots: those that were read last for `spec.trust: All`.
         kind: of the issuer; empty until a plan names it, like the next.
         issuer: `namespace/name` of it, or `name`.
         used: loop time.
@@ -53,6 +54,7 @@ class AuthorityState:
     error: AuthorityError | None = None
     untrusted: Untrusted | None = None
     untrusted_for: dict[str, Roots] = field(default_factory=dict)
+    roots: Roots = ()
     kind: str = ""
     issuer: str = ""
     used: float = field(default=0.0)

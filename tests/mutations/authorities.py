@@ -12,6 +12,7 @@ _LISTING: Final = "issuer/authorities/cloudflare_listing.py"
 _ORDER: Final = "issuer/authorities/cloudflare_order.py"
 _TRANSPORT: Final = "issuer/authorities/transport.py"
 _CA: Final = "issuer/authorities/ca.py"
+_CSR: Final = "issuer/pki/csr.py"
 
 _ERROR_TESTS: Final = ("unit/authorities/test_cloudflare_errors.py",)
 _SESSION_TESTS: Final = ("unit/authorities/test_cloudflare_session.py",)
@@ -249,9 +250,44 @@ MUTATIONS: Final = (
     Mutation(
         "a CA signs longer than it lives",
         _CA,
-        old="return min(now + duration, ends)",
-        new="return now + duration",
+        old="return min(max(now, begins) + duration, ends)",
+        new="return max(now, begins) + duration",
         tests=("unit/authorities/test_ca.py",),
+    ),
+    Mutation(
+        "a CA signs other CAs although nobody allowed it",
+        _CA,
+        old="if order.csr.is_ca and not self._allow_ca:",
+        new="if False:",
+        tests=("unit/authorities/test_ca_secrets.py",),
+    ),
+    Mutation(
+        "a CA signs another one although its path length is used up",
+        _CA,
+        old="if order.csr.is_ca and (problem := pair.obstacle_below()):",
+        new="if False and (problem := pair.obstacle_below()):",
+        tests=("unit/authorities/test_ca_secrets.py",),
+    ),
+    Mutation(
+        "a certificate is dated back, so that it lives longer than was asked for",
+        _CA,
+        old="begin = max(now, pair.begins)",
+        new="begin = max(now - CLOCK_SKEW, pair.begins)",
+        tests=("unit/authorities/test_ca_session.py",),
+    ),
+    Mutation(
+        "the signature of a CSR is checked over what was made of it",
+        _CSR,
+        old="return request, rewritten.signed",
+        new="return request, request.tbs_certrequest_bytes",
+        tests=("unit/pki/test_csr_lenient.py",),
+    ),
+    Mutation(
+        "a CSR that is signed with MD5 is taken for one by another key",
+        _CSR,
+        old="if isinstance(algorithm, hashes.MD5):",
+        new="if False:",
+        tests=("unit/pki/test_csr_lenient.py",),
     ),
     Mutation(
         "an expired CA signs",

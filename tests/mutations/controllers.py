@@ -336,8 +336,8 @@ MUTATIONS: Final = (
     Mutation(
         "a CSR that asks for a CA is signed",
         _DECISION,
-        old="    if request.wants_ca:\n",
-        new="    if False:\n",
+        old="csr.parse(request.encoded_csr, is_ca=request.wants_ca)",
+        new="csr.parse(request.encoded_csr, is_ca=True)",
         tests=_DECISION_TESTS,
     ),
 )

@@ -167,13 +167,20 @@ async def test_two_signatures_have_two_serial_numbers() -> None:
     assert all(0 < serial.bit_length() <= 159 for serial in serials)
 
 
-async def test_a_certificate_begins_a_little_before_now_but_not_before_its_ca() -> None:
-    leaf, *_ = load_chain((await (await build(Secrets(secret(ROOT))).session()).sign(ORDER, TIMEOUTS)).chain)
-    assert leaf.not_valid_before_utc == NOW - ca.BACKDATE
-    assert leaf.not_valid_after_utc == NOW + 7 * DAY
-    new = make_ca("new root", start=NOW - timedelta(seconds=30))
+@pytest.mark.parametrize("duration", [timedelta(hours=896), timedelta(hours=1), 7 * DAY])
+async def test_a_certificate_lives_to_the_second_as_long_as_was_asked_for(duration: timedelta) -> None:
+    """cert-manager's conformance suite allows 30 s more, and its suite for the CA issuer none."""
+    order = replace(ORDER, duration=duration)
+    leaf, *_ = load_chain((await (await build(Secrets(secret(ROOT))).session()).sign(order, TIMEOUTS)).chain)
+    assert leaf.not_valid_before_utc == NOW
+    assert leaf.not_valid_after_utc - leaf.not_valid_before_utc == duration
+
+
+async def test_a_certificate_does_not_begin_before_its_ca_whose_clock_is_ahead() -> None:
+    new = make_ca("new root", start=NOW + timedelta(seconds=30))
     leaf, *_ = load_chain((await (await build(Secrets(secret(new))).session()).sign(ORDER, TIMEOUTS)).chain)
-    assert leaf.not_valid_before_utc == NOW - timedelta(seconds=30)
+    assert leaf.not_valid_before_utc == NOW + timedelta(seconds=30)
+    assert leaf.not_valid_after_utc - leaf.not_valid_before_utc == 7 * DAY
 
 
 async def test_a_part_of_a_second_is_no_part_of_a_promise() -> None:

@@ -13,6 +13,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, load_der_public_key
 
+from issuer.api.issuer import SecretReference
 from issuer.authorities import ca, cloudflare_order
 from issuer.authorities.cloudflare_order import VALIDITIES, match, promised, translate, zone_candidates
 from issuer.authorities.errors import Unsupported
@@ -128,7 +129,7 @@ async def test_a_usage_for_cas_gets_one_verdict_from_every_authority(usage: str)
     said = []
     for origin in (
         cloudflare_case.authority(httpx.MockTransport(router().async_handler)),
-        ca.CAAuthority("backup", "backup-ca", cloudflare_case.context()),
+        ca.CAAuthority("backup", ca.Config(secret_ref=SecretReference(name="backup-ca")), cloudflare_case.context()),
     ):
         with pytest.raises(Unsupported) as caught:
             origin.supports(wanted)

@@ -99,6 +99,18 @@ def test_a_root_that_has_ended_is_not_given() -> None:
     assert known(now=lambda: late).met_by(certificate(wanted, ECC), wanted.csr) == b""
 
 
+def test_all_that_have_not_ended_are_known() -> None:
+    assert known().pem == RSA.pem + ECC.pem
+    assert known(now=lambda: ECC.certificate.not_valid_after_utc).pem == b""
+
+
+async def test_a_session_knows_the_shipped_roots_at_cloudflares_own_endpoint_only() -> None:
+    own = cloudflare.build(spec(endpoint=DEFAULT_ENDPOINT), cloudflare_case.context())
+    other = cloudflare.build(spec(), cloudflare_case.context())
+    assert (await own.session()).roots == KnownRoots(shipped(), lambda: NOW).pem != b""
+    assert (await other.session()).roots == b""
+
+
 async def signed(monkeypatch: pytest.MonkeyPatch, common: AuthorityCommon, endpoint: str) -> tuple[Signed, ...]:
     """What signing gives, and then what a look finds, at an API that signs with `ECC`."""
     monkeypatch.setattr(cloudflare_roots, "shipped", lambda: (RSA.certificate, ECC.certificate))

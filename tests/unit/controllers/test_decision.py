@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from cryptography import x509
 
 from issuer.api.request import CertificateRequest
 from issuer.authorities.errors import AuthorityError, RateLimited, Rejected, Unauthorized, Unavailable, Unsupported
@@ -27,6 +28,8 @@ from issuer.controllers.decision import (
 )
 from issuer.sandbox.objects import signing_request
 from issuer.signing.plan import Issued, NotIssued
+from tests.unit.pki.pki_case import dns, field, pem
+from tests.unit.pki.pki_case import request as csr_for
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 CSR = b64encode(signing_request(["www.example.com"])).decode()
@@ -78,6 +81,14 @@ DOWN = Unavailable("edge", "no answer within 60s", ambiguous=True)
 REFUSED = Unauthorized("edge", "the API token was refused", status=403, code="10000", trace_id="8c1-FRA")
 NO_ZONE = Rejected("edge", "hostname is not in a zone of the account", status=400, code="1010", trace_id="8c2-FRA")
 
+
+def asking(*, ca: bool) -> str:
+    """A CSR that says whether it is for a CA."""
+    constraints = x509.BasicConstraints(ca=ca, path_length=None)
+    return field(pem(csr_for(dns("www.example.com"), extensions=[(constraints, True)])))
+
+
+FOR_A_CA, FOR_NO_CA = asking(ca=True), asking(ca=False)
 NOTHING = History()
 READY = condition("Ready", reason="Issued")
 FAILED = condition("Ready", "False", "Failed")
@@ -100,7 +111,23 @@ CASES: list[tuple[str, CertificateRequest, IssuerView | None, History, type[Deci
     ("CSR not base64", approved(spec={"request": "%%%"}), ISSUER, NOTHING, Fail, "spec.request"),
     ("CSR not PEM", approved(spec={"request": b64encode(b"hello").decode()}), ISSUER, NOTHING, Fail, "spec.request"),
     ("CSR missing", approved(spec={"request": ""}), ISSUER, NOTHING, Fail, "spec.request"),
-    ("CA certificate asked for", approved(spec={"isCA": True}), ISSUER, NOTHING, Fail, "spec.isCA"),
+    ("CA certificate asked for, which an authority may sign", approved(spec={"isCA": True}), ISSUER, NOTHING, Sign, ""),
+    (
+        "CA certificate asked for in the CSR alone",
+        approved(spec={"request": FOR_A_CA}),
+        ISSUER,
+        NOTHING,
+        Fail,
+        "CA:TRUE",
+    ),
+    (
+        "CA certificate asked for, and not in the CSR",
+        approved(spec={"request": FOR_NO_CA, "isCA": True}),
+        ISSUER,
+        NOTHING,
+        Fail,
+        "CA:FALSE",
+    ),
     ("duration nonsense", approved(spec={"duration": "1y"}), ISSUER, NOTHING, Fail, "spec.duration"),
     ("duration negative", approved(spec={"duration": "-5s"}), ISSUER, NOTHING, Fail, "spec.duration"),
     ("duration zero", approved(spec={"duration": "0s"}), ISSUER, NOTHING, Fail, "spec.duration"),
@@ -317,7 +344,7 @@ def test_the_cause_of_a_failure_is_the_one_that_is_most_likely_to_pass(
     [
         (decide(request(condition("Denied")), ISSUER, NOW), "Denied"),
         (decide(request(condition("InvalidRequest")), ISSUER, NOW), "InvalidRequest"),
-        (decide(approved(spec={"isCA": True}), ISSUER, NOW), "InvalidRequest"),
+        (decide(approved(spec={"request": FOR_A_CA}), ISSUER, NOW), "InvalidRequest"),
         (decide(approved(), None, NOW), "IssuerNotFound"),
         (decide(approved(), IssuerView(title="x", problem="nonsense"), NOW), "IssuerNotReady"),
         (decide(approved(minutes_ago=61), None, NOW), "IssuerNotFound"),

@@ -262,12 +262,9 @@ def test_what_is_not_about_the_bytes_passes_the_edge(thrown: BaseException) -> N
         raise thrown
 
 
-def test_the_reason_is_cut_and_can_be_left_out() -> None:
-    with pytest.raises(InvalidCertificateError) as caught, parsing(InvalidCertificateError, "bad"):
-        raise ValueError("y" * 5000)
-    assert len(str(caught.value)) < 200
-    with pytest.raises(InvalidCertificateError, match=r"^bad$"), parsing(InvalidCertificateError, "bad", quote=False):
-        raise ValueError("private")
+def test_the_words_of_a_parser_are_not_shown() -> None:
+    with pytest.raises(InvalidCertificateError, match=r"^bad$"), parsing(InvalidCertificateError, "bad"):
+        raise ValueError("ParseError { kind: InvalidValue }")
 
 
 def test_the_certificate_of_the_fuzzed_answer_is_right_when_it_is_left_alone() -> None:

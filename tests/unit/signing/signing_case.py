@@ -199,6 +199,7 @@ class FakeSession:
     provider: Provider
     account: str
     remembers: bool = True
+    roots: bytes = b""
 
     async def sign(self, order: SigningOrder, timeouts: CallTimeouts) -> Signed:
         provider = self.provider
