@@ -2,8 +2,9 @@
 
 Both come from people, so this module is about saying early and clearly what is wrong with them: an endpoint that would
 send the token in the clear, a Secret with the wrong key in it, a kind of credential that Cloudflare no longer takes.
-The calls themselves are in `cloudflare_session`, the wire in `cloudflare_api`, what a refusal means in
-`cloudflare_errors`, what is asked for in `cloudflare_order`.
+The calls themselves are in `cloudflare_session`, the wire in `cloudflare_api`, what an answer says in
+`cloudflare_answer`, what a refusal means in `cloudflare_errors`, what is asked for in `cloudflare_order`, the roots in
+`cloudflare_roots`.
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ from msgspec import Meta
 from issuer.api.issuer import SecretKeyReference
 from issuer.api.secret import SecretError, SecretMissingError
 from issuer.api.spec import InvalidSpecError, decode_config
-from issuer.authorities import cloudflare_order
+from issuer.authorities import cloudflare_order, cloudflare_roots
 from issuer.authorities.cloudflare_api import Api
+from issuer.authorities.cloudflare_roots import EndNotice, KnownRoots
 from issuer.authorities.cloudflare_session import Memory, OriginSession
 from issuer.authorities.errors import Unauthorized, Unavailable
 
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     from issuer.api.issuer import AuthoritySpec
     from issuer.authorities.base import AuthorityContext, SigningOrder
 
+DEFAULT_ENDPOINT: Final = "https://api.cloudflare.com/client/v4"
+"""Cloudflare's own."""
 SERVICE_KEY_PREFIX: Final = "v1.0-"
 
 _SERVICE_KEY: Final = (
@@ -53,7 +57,7 @@ class Config(msgspec.Struct, frozen=True, rename="camel"):
             pattern=r"^https?://[!-~]+$",
             max_length=2048,
         ),
-    ] = "https://api.cloudflare.com/client/v4"
+    ] = DEFAULT_ENDPOINT
     zone_id: Annotated[
         str,
         Meta(
@@ -74,7 +78,7 @@ def build(spec: AuthoritySpec, context: AuthorityContext) -> Cloudflare:
     path = f"spec.authorities[{spec.name}].cloudflare"
     config = decode_config(spec.config, Config, path)
     _check_endpoint(config.endpoint, f"{path}.endpoint", allow_insecure=context.allow_insecure_endpoints)
-    return Cloudflare(spec.name, config, context)
+    return Cloudflare(spec.name, config, context, known_roots=_known_roots(spec, config, context))
 
 
 class Cloudflare:
@@ -83,12 +87,16 @@ class Cloudflare:
     is_remote: Final = True
     remembers: Final = True
 
-    def __init__(self, name: str, config: Config, context: AuthorityContext) -> None:
+    def __init__(
+        self, name: str, config: Config, context: AuthorityContext, *, known_roots: KnownRoots | None = None
+    ) -> None:
         self._name = name
         self._config = config
         self._context = context
         self._api = Api(name, config.endpoint, context.transport(), context.now)
         self._memory: Memory = context.shared.setdefault(__name__, Memory())
+        self._known_roots = known_roots
+        self._end_notice: EndNotice = context.shared.setdefault(cloudflare_roots.__name__, EndNotice())
 
     @property
     def name(self) -> str:
@@ -123,6 +131,8 @@ class Cloudflare:
         problem, token = _token(data[reference.key])
         if problem:
             raise Unauthorized(self._name, f"{where}, key {reference.key!r}: {problem}")
+        if self._known_roots:
+            self._end_notice.look(self._known_roots)
         return OriginSession(
             self._name,
             self._api,
@@ -130,6 +140,7 @@ class Cloudflare:
             account=_account(self._config.endpoint, token),
             zone_id=self._config.zone_id,
             memory=self._memory,
+            known_roots=self._known_roots,
         )
 
     async def aclose(self) -> None:
@@ -152,6 +163,13 @@ def _check_endpoint(endpoint: str, path: str, *, allow_insecure: bool) -> None:
         raise InvalidSpecError(f"{path}: a query or fragment does not belong into the URL")
     if url.scheme == "http" and not allow_insecure:
         raise InvalidSpecError(f"{path}: https is needed, or the flag --allow-insecure-endpoints")
+
+
+def _known_roots(spec: AuthoritySpec, config: Config, context: AuthorityContext) -> KnownRoots | None:
+    """The roots that ship with the program, where they are those of the endpoint and nobody configures others."""
+    if config.endpoint.rstrip("/") != DEFAULT_ENDPOINT or spec.common.ca_bundle or spec.common.ca_bundle_secret_ref:
+        return None
+    return KnownRoots(cloudflare_roots.shipped(), context.now)
 
 
 def _account(endpoint: str, token: str) -> str:

@@ -1,12 +1,8 @@
 """The wire of the Cloudflare API: one call, one answer, and all that can go wrong as an `AuthorityError`.
 
 What comes back is not trusted. The body is read up to a limit and never unpacked (a compressed answer of a few
-kilobytes can become gigabytes), redirects are not followed (they would carry the token elsewhere), every text is cut,
-cleaned of control characters and searched for the token before it may reach a condition or a log.
-
-The transport is `httpx_aiohttp`'s, whose mapping of exceptions cannot be taken at its word: a connection that is lost
-after the request was sent arrives as `httpx.ConnectTimeout`, just as one that never came up. The difference decides
-whether a certificate may exist, so the cause underneath is looked at.
+kilobytes can become gigabytes), redirects are not followed (they would carry the token elsewhere). What an answer says
+is read in `cloudflare_answer`, why there is none in `losses`.
 """
 
 from __future__ import annotations
@@ -17,18 +13,19 @@ from datetime import UTC
 from email.utils import parsedate_to_datetime
 from http.cookiejar import DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
 
-import aiohttp
 import httpx
 import msgspec
+import structlog
 
-from issuer.api.duration import human
-from issuer.authorities import cloudflare_errors
-from issuer.authorities.cloudflare_errors import Problem, Refusal
+from issuer.authorities import cloudflare_errors, losses
+from issuer.authorities.cloudflare_answer import Body, Cleaner, read
+from issuer.authorities.cloudflare_errors import Refusal
 from issuer.authorities.errors import Unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
     from datetime import datetime
 
     from issuer.authorities.base import CallTimeouts
@@ -36,39 +33,16 @@ if TYPE_CHECKING:
 MAX_BODY: Final = 1024 * 1024
 """Bytes of an answer that are read. A page of 50 certificates with 200 names each is about half of that."""
 
-MAX_TEXT: Final = 300
-"""Characters that are kept of one text of the provider."""
-
-MAX_PROBLEMS: Final = 5
-"""Entries of `errors` that are looked at."""
-
 MAX_RETRY_AFTER: Final = 86400.0
 """Seconds; a provider that asks for more is not believed."""
 
-REDACTED: Final = "[token]"
+MAX_SKEW: Final = 86400.0
+"""Seconds between the provider's clock and ours; a `Date` that is further away is not believed."""
 
-_CONTROL: Final = re.compile(r"[\x00-\x20\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
-_TRACE_ID: Final = re.compile(r"[^0-9A-Za-z-]+")
 _SECONDS: Final = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
 _RESET_SECONDS: Final = re.compile(r";\s*t=([0-9]{1,9})")
 
-_LOSSES: Final = (
-    httpx.HTTPError,
-    httpx.InvalidURL,
-    httpx.StreamError,
-    aiohttp.ClientError,
-    OSError,
-    # From the transport, undocumented: its session was closed, or a .netrc competes with our credential.
-    RuntimeError,
-    ValueError,
-)
-_NEVER_SENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
-_NEVER_SENT_CAUSES: Final = (
-    aiohttp.ClientConnectorError,
-    aiohttp.ClientHttpProxyError,
-    aiohttp.ConnectionTimeoutError,
-    aiohttp.InvalidURL,
-)
+_log = structlog.get_logger(__name__)
 
 
 class AnswerTooLong(Unavailable):
@@ -108,6 +82,7 @@ class Api:
     ) -> None:
         self._authority = authority
         self._endpoint = endpoint.rstrip("/")
+        self._host = urlsplit(endpoint).netloc.lower()
         self._now = now
         self._client = httpx.AsyncClient(
             transport=transport,
@@ -153,12 +128,13 @@ class Api:
                 status, headers = response.status_code, response.headers
                 raw, unreadable = await _read(response)
                 is_too_long = len(raw) > MAX_BODY
-        except _LOSSES as error:
+        except losses.LOSSES as error:
             raise self._lost(error, method, path, timeouts, clean) from None
         trace_id = clean.trace_id(headers.get("cf-ray", ""))
         if is_too_long:
             raise AnswerTooLong(self._authority, ambiguous=method == "POST", status=status, trace_id=trace_id)
-        envelope, unreadable = (None, unreadable) if unreadable else _decode(raw)
+        body_read = Body(unreadable=unreadable) if unreadable else read(raw, headers.get("content-type", ""))
+        envelope, unreadable = body_read.envelope, body_read.unreadable
         if envelope is not None and _succeeded(status, envelope):
             info = envelope.get("result_info")
             return Reply(
@@ -171,7 +147,9 @@ class Api:
             unreadable = "the endpoint redirects; redirects are not followed"
         refusal = Refusal(
             status=status,
-            problems=() if envelope is None else clean.problems(envelope.get("errors")),
+            problems=() if envelope is None else clean.problems(envelope),
+            words=clean.words(body_read),
+            host=self._host,
             trace_id=trace_id,
             retry_after=retry_after(headers, self._now()),
             unreadable=unreadable,
@@ -183,80 +161,37 @@ class Api:
         await self._client.aclose()
 
     def _lost(self, error: Exception, method: str, path: str, timeouts: CallTimeouts, clean: Cleaner) -> Unavailable:
-        cause = error.__cause__ if isinstance(error.__cause__, aiohttp.ClientError) else error
-        what = clean.text(str(cause)) or type(cause).__name__
-        if never_sent(error):
-            if isinstance(cause, (httpx.TimeoutException, TimeoutError)):
-                what = f"no connection within {human(timeouts.connect)}"
-            return Unavailable(self._authority, f"{method} {path}: could not connect: {what}")
-        if isinstance(cause, (httpx.ReadTimeout, TimeoutError)):
-            what = f"no answer within {human(timeouts.read)}"
-        elif not isinstance(cause, (RuntimeError, ValueError)):
-            what = f"the connection was lost before the answer: {what}"
-        return Unavailable(self._authority, f"{method} {path}: {what}", ambiguous=method == "POST")
-
-
-class Cleaner:
-    """Makes texts of the provider fit to be shown: short, one line, printable, and without the token."""
-
-    __slots__ = ("_token",)
-
-    def __init__(self, token: str) -> None:
-        self._token = token
-
-    def text(self, value: str) -> str:
-        """A message."""
-        # The token first: cutting could leave half of it.
-        short = _CONTROL.sub(" ", value.replace(self._token, REDACTED)[: MAX_TEXT * 20]).strip()
-        return short if len(short) <= MAX_TEXT else short[: MAX_TEXT - 1] + "…"
-
-    def trace_id(self, value: str) -> str | None:
-        """A trace id: letters, digits and hyphens."""
-        return _TRACE_ID.sub("", self.text(value))[:64] or None
-
-    def problems(self, errors: Any) -> tuple[Problem, ...]:
-        """The entries of `errors`, which are documented as objects with `code` and `message`."""
-        return tuple(found for found in self._problems(errors) if found.code or found.message)
-
-    def _problems(self, errors: Any, depth: int = 0) -> Iterator[Problem]:
-        for entry in errors[:MAX_PROBLEMS] if isinstance(errors, list) else ():
-            if isinstance(entry, str):
-                yield Problem("", self.text(entry))
-            elif isinstance(entry, dict):
-                code, message = entry.get("code"), entry.get("message")
-                number = str(code) if isinstance(code, (int, str)) and not isinstance(code, bool) else ""
-                yield Problem(self.text(number)[:40], self.text(message) if isinstance(message, str) else "")
-                # An error chain explains the entry it belongs to; its codes are no verdicts of their own.
-                if not depth:
-                    for cause in self._problems(entry.get("error_chain"), depth + 1):
-                        yield Problem(self.text(number)[:40], cause.message)
-
-
-def never_sent(error: Exception) -> bool:
-    """Whether the request certainly did not reach the provider."""
-    cause = error.__cause__
-    if isinstance(error, aiohttp.ClientError):
-        cause = error
-    if isinstance(cause, aiohttp.ClientError):
-        return isinstance(cause, _NEVER_SENT_CAUSES)
-    return isinstance(error, _NEVER_SENT)
+        _log.debug("no answer", method=method, path=path, error=clean.text(repr(error.__cause__ or error)))
+        ambiguous = method == "POST" and not losses.never_sent(error)
+        what = clean.text(losses.explain(error, self._host, timeouts))
+        return Unavailable(self._authority, f"{method} {path}: {what}", ambiguous=ambiguous)
 
 
 def retry_after(headers: httpx.Headers, now: datetime) -> float | None:
-    """Seconds to wait, from `Retry-After` (RFC 9110 section 10.2.3) or `RateLimit` (IETF draft, parameter `t`)."""
+    """Seconds to wait, from `Retry-After` (RFC 9110 section 10.2.3) or `RateLimit` (IETF draft, parameter `t`).
+
+    A date in `Retry-After` is one of the provider's clock, which the answer's own `Date` (section 6.6.1) tells; `now`,
+    our clock, counts where there is no `Date` or it is more than `MAX_SKEW` away.
+    """
     said = headers.get("retry-after", "").strip()
     if _SECONDS.fullmatch(said):
         return min(float(said), MAX_RETRY_AFTER)
-    if said:
-        try:
-            date = parsedate_to_datetime(said)
-            seconds = (date.replace(tzinfo=date.tzinfo or UTC) - now).total_seconds()
-        except (ValueError, TypeError, OverflowError):
-            pass
-        else:
-            return min(max(seconds, 0.0), MAX_RETRY_AFTER)
+    if until := _date(said):
+        answered = _date(headers.get("date", "").strip())
+        if answered is None or abs((answered - now).total_seconds()) > MAX_SKEW:
+            answered = now
+        return min(max((until - answered).total_seconds(), 0.0), MAX_RETRY_AFTER)
     resets = _RESET_SECONDS.findall(headers.get("ratelimit", ""))
     return min(max(map(float, resets)), MAX_RETRY_AFTER) if resets else None
+
+
+def _date(text: str) -> datetime | None:
+    """A date of HTTP (RFC 9110 section 5.6.7); None if it is none."""
+    try:
+        date = parsedate_to_datetime(text)
+        return date.replace(tzinfo=date.tzinfo or UTC).astimezone(UTC)
+    except (ValueError, TypeError, OverflowError):
+        return None
 
 
 async def _read(response: httpx.Response) -> tuple[bytes, str]:
@@ -270,16 +205,6 @@ async def _read(response: httpx.Response) -> tuple[bytes, str]:
         if len(body) > MAX_BODY:
             break
     return bytes(body), ""
-
-
-def _decode(body: bytes) -> tuple[dict[str, Any] | None, str]:
-    try:
-        decoded = msgspec.json.decode(body)
-    except (msgspec.MsgspecError, ValueError, RecursionError):
-        return None, "the answer is not JSON" if body else "the answer is empty"
-    if not isinstance(decoded, dict):
-        return None, "the answer is JSON, but not the API's envelope"
-    return decoded, ""
 
 
 def _succeeded(status: int, envelope: Mapping[str, Any]) -> bool:

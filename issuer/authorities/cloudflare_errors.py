@@ -17,6 +17,9 @@ For one problem below HTTP 500 the readings are, the first that applies:
    with a foreign hostname would keep all others of the account away from it, again with each time that it is asked;
 6. otherwise a rejection.
 
+Where the API names no problem (`errors` is empty, or something before it answered in plain text) the same words count,
+but nothing is a rejection: that takes a verdict of the API.
+
 From HTTP 500 on it is the server's own failure whatever it says: unavailable, and ambiguous.
 
 To teach this module a new code, add a line to `RULES`.
@@ -124,6 +127,8 @@ class Refusal:
     Attributes:
         status: HTTP status.
         problems: what the envelope says; empty if it says nothing or there is no envelope.
+        words: what it says in another way: in another place of the envelope, or as plain text.
+        host: who answered, with the port if there is one.
         trace_id: the header `CF-Ray`.
         retry_after: seconds, from the headers.
         unreadable: why the body could not be read as an envelope; empty if it could.
@@ -131,6 +136,8 @@ class Refusal:
 
     status: int
     problems: tuple[Problem, ...] = ()
+    words: str = ""
+    host: str = ""
     trace_id: str | None = None
     retry_after: float | None = None
     unreadable: str = ""
@@ -143,7 +150,7 @@ def judge(refusal: Refusal) -> Verdict:
     if refusal.status >= 500:  # noqa: PLR2004 - the server's own failure, whatever it says besides
         return Verdict.UNAVAILABLE
     if not refusal.problems:
-        return Verdict.UNAUTHORIZED if refusal.status in _FORBIDDEN_STATUSES else Verdict.UNAVAILABLE
+        return _judge_words(refusal.words, refusal.status)
     verdicts = {_judge_problem(problem, refusal.status) for problem in refusal.problems}
     return next(verdict for verdict in Verdict if verdict in verdicts)
 
@@ -185,6 +192,12 @@ def _judge_problem(problem: Problem, status: int) -> Verdict:
     return Verdict.REJECTED
 
 
+def _judge_words(said: str, status: int) -> Verdict:
+    """The verdict on an answer below HTTP 500 in which the API itself names no problem."""
+    verdict = _judge_problem(Problem("", said), status)
+    return Verdict.UNAVAILABLE if verdict is Verdict.REJECTED else verdict
+
+
 def _blames_the_caller(words: str) -> bool:
     """Whether it is about who is asking, and not about what is asked for."""
     if _CALLER_WORDING.search(words):
@@ -200,14 +213,19 @@ def _gave_up_before_signing(refusal: Refusal) -> bool:
 
 
 def _message(refusal: Refusal, verdict: Verdict) -> str:
-    said = "; ".join(_unique(problem.message for problem in refusal.problems if problem.message))
-    if not said:
+    said = "; ".join(_unique(problem.message for problem in refusal.problems if problem.message)) or refusal.words
+    if refusal.status >= 500:  # noqa: PLR2004 - the server's own failure: who it is comes first
+        who = f"HTTP {refusal.status} from {refusal.host}" if refusal.host else f"HTTP {refusal.status}"
+        is_edge = 520 <= refusal.status <= 530  # noqa: PLR2004 - statuses of Cloudflare's own edge
+        edge = "Cloudflare's edge could not reach the API" if is_edge else ""
+        said = ": ".join(filter(None, (who, edge, said)))
+    elif not said:
         said = refusal.unreadable or "the API refused the call and did not say why"
-        if 520 <= refusal.status <= 530:  # noqa: PLR2004 - statuses of Cloudflare's own edge
-            said = f"Cloudflare's edge could not reach the API ({said})"
     rules = (RULES.get(problem.code) for problem in refusal.problems)
     # Advice belongs to the rule's own verdict: a 1010 that wraps a lost connection asks nothing of the user.
     advice = _unique(rule.advice for rule in rules if rule and rule.advice and rule.verdict is verdict)
+    if verdict is Verdict.UNAUTHORIZED and not advice:
+        advice = (_CREDENTIAL,)
     return ". ".join((said.rstrip("."), *advice))
 
 

@@ -16,6 +16,8 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from issuer.authorities.errors import Unsupported
+from issuer.pki import usages
+from issuer.pki.names import not_public
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -30,6 +32,9 @@ MAX_HOSTNAMES: Final = 200
 
 CLOCK_SKEW: Final = timedelta(minutes=10)
 """How much older than its request a certificate may look: the provider backdates, and clocks differ."""
+
+USAGES: Final = ("digital signature", "signing", "key encipherment", "server auth", "client auth")
+"""What its certificates are good for (cert-manager's names; the first two mean the same), whatever is asked for."""
 
 _REQUEST_TYPES: Final = {"rsa": "origin-rsa", "ecdsa": "origin-ecc"}
 
@@ -78,6 +83,7 @@ def translate(order: SigningOrder, authority: str) -> OriginOrder:
             raise Unsupported(authority, f"Cloudflare's Origin CA signs no {kind}, and the request has {_some(names)}")
     if csr.is_ca:
         raise Unsupported(authority, "Cloudflare's Origin CA signs no certificates of CAs (spec.isCA)")
+    _check_usages(order.usages, authority)
     request_type = _REQUEST_TYPES.get(csr.key_type)
     if request_type is None:
         raise Unsupported(authority, f"Cloudflare's Origin CA signs RSA and ECDSA keys, not {csr.key_type}")
@@ -147,6 +153,26 @@ def _read(pem: str) -> _Certificate | None:
         return None
 
 
+def _check_usages(wanted: tuple[str, ...], authority: str) -> None:
+    """Refuse what its certificates are not good for: whoever asked would notice only when it is used.
+
+    A usage for CAs only gets the words of an authority that signs in process, so that one verdict reads as one.
+    """
+    missing = usages.outside(wanted, USAGES)
+    if not missing:
+        return
+    if for_cas := next((usage for usage in missing if usage in usages.FOR_CAS), None):
+        raise Unsupported(authority, f"spec.usages: the usage {for_cas!r} is for CAs only")
+    raise Unsupported(
+        authority,
+        f"spec.usages: Cloudflare's Origin CA signs for {_listed(USAGES)} only, not for {_listed(missing)}",
+    )
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    return ", ".join(repr(name[:40]) for name in names)
+
+
 def _hostname(name: str, authority: str) -> str:
     wildcard, base = name.startswith("*."), name.removeprefix("*.").removesuffix(".")
     if "*" in base:
@@ -159,6 +185,10 @@ def _hostname(name: str, authority: str) -> str:
             base = idna.encode(base, uts46=True).decode("ascii")
         except (idna.IDNAError, UnicodeError):
             raise Unsupported(authority, f"not an internationalised domain name: {name[:80]!r}") from None
+    if why := not_public(base):
+        raise Unsupported(
+            authority, f"Cloudflare's Origin CA signs names in public DNS zones only, not {name[:80]!r}: {why}"
+        )
     return ("*." if wildcard else "") + base.lower()
 
 

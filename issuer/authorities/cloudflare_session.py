@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from issuer.authorities.base import CallTimeouts, SigningOrder
     from issuer.authorities.cloudflare_api import Api, Reply
+    from issuer.authorities.cloudflare_roots import KnownRoots
 
 _GONE: Final = frozenset({404, 410})
 _ALREADY_REVOKED: Final = re.compile(r"already (?:been )?revoked|is revoked|not found|does not exist", re.IGNORECASE)
@@ -41,7 +42,15 @@ class OriginSession:
     """The authority with its API token at hand."""
 
     def __init__(
-        self, name: str, api: Api, token: str, *, account: str, zone_id: str = "", memory: Memory | None = None
+        self,
+        name: str,
+        api: Api,
+        token: str,
+        *,
+        account: str,
+        zone_id: str = "",
+        memory: Memory | None = None,
+        known_roots: KnownRoots | None = None,
     ) -> None:
         self._name = name
         self._api = api
@@ -51,6 +60,7 @@ class OriginSession:
         memory = Memory() if memory is None else memory
         self._zones = memory.zones
         self._listings = memory.listings
+        self._known_roots = known_roots
 
     def __repr__(self) -> str:
         return f"OriginSession({self._account!r})"
@@ -62,8 +72,8 @@ class OriginSession:
 
     @property
     def roots(self) -> bytes:
-        """None: which they are, the issuer says."""
-        return b""
+        """Those that ship with the program, at Cloudflare's own endpoint; elsewhere the issuer says which they are."""
+        return self._known_roots.pem if self._known_roots else b""
 
     async def sign(self, order: SigningOrder, timeouts: CallTimeouts) -> Signed:
         """Ask for one certificate, once.
@@ -93,8 +103,10 @@ class OriginSession:
                 status=reply.status,
                 trace_id=reply.trace_id,
             )
+        chain = certificate.encode("utf-8", "replace")
         return Signed(
-            chain=certificate.encode("utf-8", "replace"),
+            chain=chain,
+            ca=self._ca(chain, order),
             handle=handle if isinstance(handle, str) else "",
             promised=cloudflare_order.promised(order, wanted.validity),
             trace_id=reply.trace_id,
@@ -120,7 +132,8 @@ class OriginSession:
                 match = cloudflare_order.match(record, order, wanted.hostnames)
                 if match is not None and match.id not in seen:
                     seen.add(match.id)
-                    yield Signed(chain=match.certificate.encode("utf-8", "replace"), handle=match.id, promised=lifetime)
+                    chain = match.certificate.encode("utf-8", "replace")
+                    yield Signed(chain=chain, ca=self._ca(chain, order), handle=match.id, promised=lifetime)
 
     async def revoke(self, handle: str, timeouts: CallTimeouts) -> None:
         """Revoke a certificate; one that the provider does not know or has revoked before is no error."""
@@ -159,6 +172,9 @@ class OriginSession:
                 status=reply.status,
                 trace_id=reply.trace_id,
             )
+
+    def _ca(self, chain: bytes, order: SigningOrder) -> bytes:
+        return self._known_roots.met_by(chain, order.csr) if self._known_roots else b""
 
     async def _check_by_listing(self, refused: Unauthorized | Rejected, timeouts: CallTimeouts) -> None:
         query: dict[str, str | int] = {"page": 1, "per_page": 5}

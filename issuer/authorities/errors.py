@@ -54,12 +54,18 @@ class AuthorityError(Exception):
         self.trace_id = trace_id
 
     @property
+    def http(self) -> str:
+        """`HTTP 503`; empty if there was no answer, or the message says so itself."""
+        named = f"HTTP {self.status}" if self.status else ""
+        return "" if named in self.message else named
+
+    @property
     def detail(self) -> str:
         """The message with what a provider's support asks for, without the authority's name."""
         details = [
             text
             for text in (
-                f"HTTP {self.status}" if self.status else "",
+                self.http,
                 f"code {self.code}" if self.code else "",
                 f"trace {self.trace_id}" if self.trace_id else "",
             )

@@ -10,15 +10,18 @@ import click
 
 from issuer.cli.environment import Command
 from issuer.cli.parameters import ListedText, Seconds
-from issuer.sandbox.cdn import FaultKind, MockCDN
+from issuer.sandbox.cdn import MockCDN
+from issuer.sandbox.cdn.faults import MEANINGS
+
+_FAULTS = "\n".join(f"  {kind:<13} {meaning}" for kind, meaning in MEANINGS.items())
 
 
 @click.command(
     "mock-cdn",
     cls=Command,
     short_help="Run a mock of the CDN provider's API.",
-    epilog=f"Kinds of fault: {', '.join(FaultKind)}. GET /admin/faults shows those that are on, DELETE ends them.",
-    context_settings={"show_default": True},
+    epilog=f"\b\nKinds of fault (each also with share, count, methods, paths):\n{_FAULTS}",
+    context_settings={"show_default": True, "max_content_width": 100},
 )
 @click.option("--port", type=click.IntRange(0, 65535), default=8788, help="Port on 127.0.0.1; 0 for a free one.")
 @click.option(
@@ -38,6 +41,7 @@ def mock_cdn(
     Examples:
       cdn-issuer mock-cdn --zone example.com --latency 500ms
       curl -X PUT localhost:8788/admin/faults -d '[{"kind": "hang"}]'
+      curl -X PUT localhost:8788/admin/faults -d '{"kind": "rejected", "code": 9106, "status": 400}'
     """
     cdn = MockCDN(tokens=tokens, zones=zones, latency=latency)
     if roots_file:

@@ -344,9 +344,10 @@ def _issue(issued: Issued) -> Issue:
     lifetime = human(issued.granted.total_seconds())
     if abs(issued.granted - issued.requested) > timedelta(hours=1):
         lifetime += f" ({human(issued.requested.total_seconds())} asked for)"
+    signed = f"signed by authority {issued.authority}, valid for {lifetime} until {moment(issued.not_after)}"
     return Issue(
         issued=issued,
-        message=f"signed by authority {issued.authority}, valid for {lifetime} until {moment(issued.not_after)}",
+        message="; ".join((signed, *issued.notes)),
         authority_reason="FailedOver" if issued.passed_over else "Signed",
         authority_message=api.signer_message(issued.authority, passed_over),
     )

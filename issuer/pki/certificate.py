@@ -11,7 +11,7 @@ from cryptography.x509.oid import NameOID
 
 from issuer.pki import lenient, pem
 from issuer.pki.foreign import parsing
-from issuer.pki.names import Names
+from issuer.pki.names import Names, comparable_dns, comparable_email, comparable_ip
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -145,6 +145,34 @@ def unasked(csr: SigningRequest, certificate: x509.Certificate) -> tuple[str, ..
         InvalidCertificateError: the certificate does not decode.
     """
     return tuple(name for name in names_of(certificate) - csr.names if name not in csr.hostnames)
+
+
+def replaced_subject(csr: SigningRequest, certificate: x509.Certificate) -> tuple[str, str] | None:
+    """The subject asked for and the one given (RFC 4514), if something that was asked for is not in the certificate.
+
+    A common name that is among the certificate's names is not missed: verifiers read the subject alternative name
+    alone (RFC 9525, section 2).
+
+    Raises:
+        InvalidCertificateError: the certificate does not decode.
+    """
+    names = names_of(certificate)
+    named = names.dns | names.ips | names.emails
+    with parsing(InvalidCertificateError, "the certificate's subject does not decode"):
+        given = {(attribute.oid, attribute.value) for attribute in certificate.subject}
+        missed = [
+            attribute
+            for attribute in csr.subject
+            if (attribute.oid, attribute.value) not in given and not _is_name(attribute, named)
+        ]
+        return (csr.subject.rfc4514_string(), certificate.subject.rfc4514_string()) if missed else None
+
+
+def _is_name(attribute: x509.NameAttribute[str | bytes], named: frozenset[str]) -> bool:
+    if attribute.oid != NameOID.COMMON_NAME or not isinstance(attribute.value, str):
+        return False
+    forms = (comparable_dns, comparable_ip, comparable_email)
+    return any(form(attribute.value) in named for form in forms)
 
 
 def _load(der: bytes) -> x509.Certificate:

@@ -20,6 +20,24 @@ if TYPE_CHECKING:
 MAX_DNS_NAME: Final = 253
 """Characters of a DNS name without the root's dot (RFC 1035, section 2.3.4, in text form)."""
 
+NOT_PUBLIC: Final = {
+    "alt": "RFC 9476",
+    "arpa": "RFC 3172",
+    "example": "RFC 6761",
+    "internal": "reserved for private use by ICANN in 2024",
+    "invalid": "RFC 6761",
+    "local": "RFC 6762",
+    "localhost": "RFC 6761",
+    "onion": "RFC 7686",
+    "svc": "the Services of a Kubernetes cluster",
+    "test": "RFC 6761",
+}
+"""Top-level domains under which nobody has a zone in the public DNS, and who says so.
+
+`cluster.local` is under `local`, and `home.arpa` (RFC 8375) under `arpa`. `svc` is reserved by nobody, but there is no
+such top-level domain, and every cluster answers for it.
+"""
+
 _LABEL: Final = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)")
 _VISIBLE: Final = re.compile(r"[!-~]+")
 _STRINGS: Final = {0x0C: "UTF8", 0x16: "IA5"}
@@ -136,6 +154,18 @@ def dns_problem(name: str) -> str | None:
     if labels[-1].isdigit():
         return "ends with a number, as only IP addresses do"
     return None
+
+
+def not_public(name: str) -> str | None:
+    """Why no zone of the public DNS can hold a DNS name, or None if one can.
+
+    Only top-level domains are reserved: `www.example.com` is an ordinary name, as is `www.test.com`.
+    """
+    *above, top = comparable_dns(name).removeprefix("*.").removesuffix(".").split(".")
+    if not above:
+        return "it has no domain"
+    because = NOT_PUBLIC.get(top)
+    return f".{top} is in no public DNS ({because})" if because else None
 
 
 def is_hostname(text: str) -> bool:

@@ -15,7 +15,7 @@ from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID, ObjectIdentifier
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     from issuer.pki.csr import KeyType
 
@@ -51,6 +51,10 @@ DEFAULT: Final = ("digital signature", "key encipherment")
 """What cert-manager takes a request without usages to mean."""
 
 
+FOR_CAS: Final = frozenset({"cert sign", "crl sign"})
+"""Usages of a key that signs certificates and lists of revoked ones (RFC 5280, section 4.2.1.3)."""
+
+
 class UnsupportedUsageError(ValueError):
     """A usage that has no meaning, or none in the certificate of something that is no CA."""
 
@@ -75,9 +79,9 @@ def extensions(usages: Iterable[str], key_type: KeyType, *, is_ca: bool = False)
     bits = {_KEY_USAGES[usage] for usage in wanted if usage in _KEY_USAGES}
     if is_ca:
         bits.add("key_cert_sign")
-    elif "key_cert_sign" in bits:
-        # RFC 5280, section 4.2.1.9: not without CA:TRUE.
-        raise UnsupportedUsageError("the usage 'cert sign' is for CAs only")
+    elif for_cas := next((usage for usage in wanted if usage in FOR_CAS), None):
+        # RFC 5280, section 4.2.1.9: `cert sign` not without CA:TRUE; the lists of a CA are signed by its own key.
+        raise UnsupportedUsageError(f"the usage {for_cas!r} is for CAs only")
     if bits & {"encipher_only", "decipher_only"} and "key_agreement" not in bits:
         # RFC 5280, section 4.2.1.3: undefined without keyAgreement.
         raise UnsupportedUsageError(
@@ -88,6 +92,11 @@ def extensions(usages: Iterable[str], key_type: KeyType, *, is_ca: bool = False)
         key_usage=_key_usage(bits) if bits else None,
         extended_key_usage=x509.ExtendedKeyUsage(purposes) if purposes else None,
     )
+
+
+def outside(usages: Iterable[str], given: Collection[str]) -> tuple[str, ...]:
+    """Those of a request's usages that are none of the given ones, each once, in its order."""
+    return tuple(dict.fromkeys(usage for usage in usages if usage not in given))
 
 
 def _default(key_type: KeyType) -> tuple[str, ...]:

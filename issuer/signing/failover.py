@@ -11,11 +11,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import structlog
 
 from issuer.authorities.errors import AuthorityError, InProgress, Rejected, Unavailable, Unsupported
+from issuer.pki.certificate import InvalidCertificateError, load_chain, replaced_subject
 from issuer.signing.attempt import ask
 from issuer.signing.budget import Budget
 from issuer.signing.failures import Queued
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
     from issuer.signing.context import EngineContext
     from issuer.signing.plan import IssuerPlan
     from issuer.signing.registry import AuthorityState
+
+MAX_SUBJECT: Final = 120
+"""Characters of a subject that a note quotes."""
 
 log = structlog.get_logger(__name__)
 
@@ -140,7 +144,20 @@ def _issued(
         granted=max(verified.not_after - verified.not_before, timedelta(0)),
         requested=order.duration,
         passed_over=passed_over,
+        notes=_notes(order, verified),
     )
+
+
+def _notes(order: SigningOrder, verified: Verified) -> tuple[str, ...]:
+    """What is otherwise than asked for, read from the certificate itself: it may be one that was found."""
+    try:
+        replaced = replaced_subject(order.csr, load_chain(verified.certificate)[0]) if order.csr.subject else None
+    except InvalidCertificateError:
+        return ()
+    if replaced is None:
+        return ()
+    asked, given = replaced
+    return (f"its subject is {given[:MAX_SUBJECT]!r}, where {asked[:MAX_SUBJECT]!r} was asked for",)
 
 
 def _not_issued(plan: IssuerPlan, allowed: Sequence[AuthorityState], failures: Failures) -> NotIssued:

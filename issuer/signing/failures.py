@@ -200,7 +200,7 @@ def brief(error: AuthorityError | None) -> str:
     """The error without its trace id: the state of an authority is the same whichever call showed it."""
     if error is None:
         return ""
-    return f"{error.message} (HTTP {error.status})" if error.status else error.message
+    return f"{error.message} ({error.http})" if error.http else error.message
 
 
 def _ending(last: AuthorityError | None, detail: str | None = None) -> str:

@@ -81,6 +81,7 @@ class Issued:
         granted: how long it lives.
         requested: how long was asked for.
         passed_over: why each earlier authority of the list did not sign, in the order of the list.
+        notes: what the authority gave otherwise than asked for, apart from the time; a clause for a person each.
     """
 
     authority: str
@@ -92,6 +93,7 @@ class Issued:
     granted: timedelta
     requested: timedelta
     passed_over: tuple[AuthorityError, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

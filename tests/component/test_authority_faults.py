@@ -337,3 +337,33 @@ async def test_many_requests_in_a_storm_of_faults_are_each_signed_once(new_stage
         long_after(stage)
         await swept(stage, lambda: all(live(stage, keys[name]) == (signers[name] == "edge") for name in names))
         assert stage.cdn.ledger.duplicates() == 0
+
+
+TLD = "You cannot use this API for this TLD"
+
+
+@pytest.mark.parametrize(
+    ("fault", "settings", "why"),
+    [
+        ("error-field", {"message": TLD}, f"edge: {TLD}. Check that the Secret"),
+        ("plain-text", {"message": "Authorization failed"}, "edge: Authorization failed. Check that the Secret"),
+        ("rejected", {"code": 9106, "message": "Missing headers"}, "edge: Missing headers. Check that the Secret"),
+    ],
+)
+async def test_a_refused_credential_is_told_in_the_words_of_the_provider_however_it_says_them(
+    fault: str, settings: dict[str, Any], why: str, new_stage: NewStage
+) -> None:
+    async with new_stage(BRISK) as stage:
+        await two_authorities(stage)
+        await one_authority(stage)
+        await at_work(stage)
+        stage.cdn.faults.set(fault, **SIGNING, **settings)
+        await stage.ask("www", "web")
+        await stage.ask("waits", "alone")
+        assert signer_of(await ended(stage, "www")) == "backup"
+        story = signer_story(stage.requests()["www"])
+        assert why in story
+        assert traced(story)
+        waiting = await pending(stage, "waits")
+        assert why in message(waiting)
+        await warned_of(stage, "waits", "AuthorityUnauthorized", message(waiting))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from base64 import b64encode
+from base64 import b64decode, b64encode
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,6 +11,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from issuer.api import crd
 from issuer.api.request import signer_of
@@ -55,6 +56,7 @@ ONLY_THE_SECOND: list[tuple[str, bytes, str]] = [
     ("500 names", csr([x509.DNSName(f"n{number}.example.com") for number in range(500)]), "500"),
     ("IP address", csr([*WWW, x509.IPAddress(ipaddress.ip_address("192.0.2.1"))]), "192.0.2.1"),
     ("email address", csr([*WWW, x509.RFC822Name("ops@example.com")]), "ops@example.com"),
+    ("internal name", csr([x509.DNSName("kargo-api.kargo.svc")]), ".svc is in no public DNS"),
     ("URI", csr([*WWW, x509.UniformResourceIdentifier("spiffe://example.com/web")]), "spiffe://example.com/web"),
 ]
 
@@ -89,6 +91,51 @@ async def test_what_the_provider_cannot_sign_is_signed_by_another_or_fails_at_on
         assert alone.status.failure_time
         assert why in message(alone)
         await warned_of(stage, "alone", "AuthorityUnsupported", message(alone))
+
+
+@pytest.mark.parametrize(
+    ("usages", "missing"),
+    [
+        (["digital signature", "code signing"], "'code signing'"),
+        (["signing", "data encipherment", "server auth", "client auth"], "'data encipherment'"),
+    ],
+)
+async def test_usages_that_the_provider_cannot_give_are_given_by_another_or_named(
+    usages: list[str], missing: str, new_stage: NewStage
+) -> None:
+    async with new_stage() as stage:
+        await two_authorities(stage)
+        await one_authority(stage)
+        for issuer in ("web", "alone"):
+            manifest = objects.certificate_request(issuer, GOOD, namespace=stage.namespace, issuer=issuer)
+            manifest["spec"]["usages"] = usages
+            await stage.apply(manifest)
+        signed = await ended(stage, "web")
+        assert signer_of(signed) == "backup"
+        leaf = x509.load_pem_x509_certificate(b64decode(signed.status.certificate or ""))
+        assert ("code signing" in usages) == any(
+            ExtendedKeyUsageOID.CODE_SIGNING in extension.value
+            for extension in leaf.extensions
+            if isinstance(extension.value, x509.ExtendedKeyUsage)
+        )
+        alone = await ended(stage, "alone")
+        assert alone.status.failure_time
+        assert f"only, not for {missing}" in message(alone)
+        await warned_of(stage, "alone", "AuthorityUnsupported", message(alone))
+
+
+@pytest.mark.parametrize("usage", ["cert sign", "crl sign"])
+async def test_a_usage_for_cas_is_refused_by_every_authority_alike(usage: str, new_stage: NewStage) -> None:
+    async with new_stage() as stage:
+        await two_authorities(stage)
+        manifest = objects.certificate_request("leaf", GOOD, namespace=stage.namespace, issuer="web")
+        manifest["spec"]["usages"] = ["digital signature", "key encipherment", usage, "server auth"]
+        await stage.apply(manifest)
+        request = await ended(stage, "leaf")
+        assert request.status.failure_time
+        for authority in ("edge", "backup"):
+            assert f"{authority}: spec.usages: the usage {usage!r} is for CAs only" in message(request)
+        assert not stage.cdn.calls["POST /certificates"]
 
 
 def authorities(stage: Stage) -> dict[str, tuple[list[dict[str, Any]], dict[str, Any], str]]:

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 from email.parser import Parser
+from importlib import resources
 from typing import TYPE_CHECKING
 
 import pytest
@@ -80,3 +81,8 @@ def test_the_wheel_brings_its_licence_and_its_types(environment: Path) -> None:
     assert metadata["License-Expression"] == "Apache-2.0"
     assert "Apache License" in (about / "licenses" / "LICENSE").read_text()
     assert (about.parent / "issuer" / "py.typed").exists()
+
+
+def test_the_wheel_brings_the_roots_of_the_origin_ca(environment: Path) -> None:
+    (installed,) = environment.glob("lib/python3.*/site-packages/issuer/authorities/origin_ca_roots.pem")
+    assert installed.read_bytes() == resources.files("issuer.authorities").joinpath(installed.name).read_bytes()

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 pytestmark = needs_kubectl
 
 NINETY_DAYS = r"valid for 90d until \d{4}-\d\d-\d\d"
-DOWN = r"edge: [^;]*HTTP 503, trace [0-9a-f]{16}-SBX"
+DOWN = r"edge: HTTP 503 from [^;]*trace [0-9a-f]{16}-SBX"
 """What was wrong with edge, with what its provider's support asks for."""
 BREAKER = {"consecutiveFailures": 2, "openFor": "60s", "maxOpenFor": "60s"}
 

@@ -67,6 +67,11 @@ def refusal(status: int, *errors: tuple[int, str]) -> Answer:
     return Answer(status, msgspec.json.encode({"success": False, "errors": listed, "messages": [], "result": None}))
 
 
+def error_field(status: int, reason: str) -> Answer:
+    """A refusal as the API has been seen to give some: the reason in `error`, and `errors` empty."""
+    return Answer(status, msgspec.json.encode({"success": False, "error": reason, "errors": []}))
+
+
 def html(status: int) -> Answer:
     """The page that the edge shows instead of the API."""
     page = f"<!DOCTYPE html><html><head><title>{status}</title></head><body><h1>Error {status}</h1></body></html>"

@@ -19,25 +19,49 @@ if TYPE_CHECKING:
 
 
 class FaultKind(StrEnum):
-    """What happens to a call that is hit."""
+    """What happens to a call that is hit; `MEANINGS` tells each."""
 
-    SLOW = "slow"  # `seconds` late; everything else goes on as usual, so it combines with another fault
-    HANG = "hang"  # no answer, nothing is done
-    HANG_AFTER = "hang-after"  # done, but no answer
-    RESET_BEFORE = "reset-before"  # the connection is reset, nothing is done
-    RESET_AFTER = "reset-after"  # done, then the connection is reset
-    STATUS = "status"  # `status` (5xx, 52x) with a page of HTML; done before that if `done`
-    RATE_LIMITED = "rate-limited"  # 429 with `seconds` to wait
-    BROKEN_JSON = "broken-json"  # done, then half of an answer
-    EMPTY_ERRORS = "empty-errors"  # refused without a reason, with `status` (200 if not given)
-    REJECTED = "rejected"  # refused with `code`, `message` and `status` (400 if not given)
-    UNAUTHORIZED = "unauthorized"  # the token is refused
-    HUGE = "huge"  # done, then a body of `size` bytes
-    TRUNCATED = "truncated"  # signed; the certificate in the answer is cut in half
-    FOREIGN = "foreign"  # the certificate is for a key of somebody else
-    WRONG_NAMES = "wrong-names"  # the certificate is for other hostnames
-    EXPIRED = "expired"  # the certificate has run out already
+    SLOW = "slow"
+    HANG = "hang"
+    HANG_AFTER = "hang-after"
+    RESET_BEFORE = "reset-before"
+    RESET_AFTER = "reset-after"
+    STATUS = "status"
+    RATE_LIMITED = "rate-limited"
+    BROKEN_JSON = "broken-json"
+    EMPTY_ERRORS = "empty-errors"
+    ERROR_FIELD = "error-field"
+    PLAIN_TEXT = "plain-text"
+    REJECTED = "rejected"
+    UNAUTHORIZED = "unauthorized"
+    HUGE = "huge"
+    TRUNCATED = "truncated"
+    FOREIGN = "foreign"
+    WRONG_NAMES = "wrong-names"
+    EXPIRED = "expired"
 
+
+MEANINGS: Final[dict[FaultKind, str]] = {
+    FaultKind.SLOW: "`seconds` late; all else goes on, so it combines with another fault",
+    FaultKind.HANG: "no answer, nothing is done",
+    FaultKind.HANG_AFTER: "done, but no answer",
+    FaultKind.RESET_BEFORE: "the connection is reset, nothing is done",
+    FaultKind.RESET_AFTER: "done, then the connection is reset",
+    FaultKind.STATUS: "`status` (503) with a page of HTML; done before that if `done`",
+    FaultKind.RATE_LIMITED: "429 with `seconds` to wait; as a date if `skew` is given",
+    FaultKind.BROKEN_JSON: "done, then half of an answer",
+    FaultKind.EMPTY_ERRORS: "refused with `status` (200) and no reason",
+    FaultKind.ERROR_FIELD: "refused with `status` (401), `message` in `error`, `errors` empty",
+    FaultKind.PLAIN_TEXT: "refused with `status` (403) and `message` as plain text",
+    FaultKind.REJECTED: "refused with `status` (400), `code` (1010) and `message`",
+    FaultKind.UNAUTHORIZED: "the token is refused, with `status` (403) and code 10000",
+    FaultKind.HUGE: "done, then a body of `size` bytes",
+    FaultKind.TRUNCATED: "signed; the certificate in the answer is cut in half",
+    FaultKind.FOREIGN: "the certificate is for a key of somebody else",
+    FaultKind.WRONG_NAMES: "the certificate is for other hostnames",
+    FaultKind.EXPIRED: "the certificate has run out already",
+}
+"""What each kind does; names in backquotes are fields of a `Fault`, with what they are unless given."""
 
 SIGNING_ONLY: Final = frozenset({FaultKind.TRUNCATED, FaultKind.FOREIGN, FaultKind.WRONG_NAMES, FaultKind.EXPIRED})
 """Faults of a certificate: they hit only the call that signs."""
@@ -58,9 +82,11 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
         seconds: how late (slow), or what Retry-After says (rate-limited).
         status: HTTP status; 0: the usual one of the kind.
         code: the provider's error code (rejected).
-        message: the provider's error message (rejected).
+        message: the provider's error message (rejected, error-field, plain-text).
         done: whether what was asked for is done before the failing answer (status).
         size: bytes of a huge body.
+        skew: seconds by which the provider's clock is ahead; if given, Retry-After is a date of that clock, and the
+            answer's Date tells it (rate-limited).
     """
 
     kind: FaultKind
@@ -74,6 +100,7 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     message: str = "Failed to validate requested hostname"
     done: bool = False
     size: Annotated[int, Meta(ge=0)] = 100 * 1000 * 1000
+    skew: float | None = None
 
     def concerns(self, method: str, path: str) -> bool:
         """Whether it can hit such a call."""

@@ -13,6 +13,8 @@ import socket
 import struct
 import time
 from collections import Counter
+from datetime import timedelta
+from email.utils import format_datetime
 from functools import partial
 from random import Random
 from typing import TYPE_CHECKING, Final, Self
@@ -21,7 +23,7 @@ from aiohttp import web
 
 from issuer.sandbox import serving
 from issuer.sandbox.cdn import admin
-from issuer.sandbox.cdn.answers import Answer, answer, html, refusal
+from issuer.sandbox.cdn.answers import Answer, answer, error_field, html, refusal
 from issuer.sandbox.cdn.faults import Fault, FaultKind, Faults
 from issuer.sandbox.cdn.ledger import IssuedCertificate, Ledger, OriginCA, Token, utc_now
 from issuer.sandbox.cdn.ratelimit import Meter, RateLimit
@@ -42,6 +44,8 @@ _NOTHING_DONE: Final = frozenset(
         FaultKind.RESET_BEFORE,
         FaultKind.RATE_LIMITED,
         FaultKind.EMPTY_ERRORS,
+        FaultKind.ERROR_FIELD,
+        FaultKind.PLAIN_TEXT,
         FaultKind.REJECTED,
         FaultKind.UNAUTHORIZED,
     }
@@ -238,7 +242,7 @@ class MockCDN:
         elif kind is FaultKind.HUGE:
             return await _flood(request, fault.size, headers)
         elif kind is FaultKind.RATE_LIMITED:
-            headers = {**headers, "Retry-After": f"{fault.seconds:.0f}"}
+            headers = {**headers, **_wait(fault, self.ledger.now())}
         return _response(result, headers)
 
 
@@ -249,12 +253,25 @@ def _refuse(fault: Fault) -> Answer:
             return _too_many()
         case FaultKind.EMPTY_ERRORS:
             return refusal(fault.status or 200)
+        case FaultKind.ERROR_FIELD:
+            return error_field(fault.status or 401, fault.message)
+        case FaultKind.PLAIN_TEXT:
+            return Answer(fault.status or 403, fault.message.encode(), "text/plain")
         case FaultKind.REJECTED:
             return refusal(fault.status or 400, (fault.code, fault.message))
         case FaultKind.UNAUTHORIZED:
             return refusal(fault.status or 403, (10000, "Authentication error"))
         case _:
             return html(fault.status or 503)
+
+
+def _wait(fault: Fault, now: datetime) -> dict[str, str]:
+    """How long to wait: in seconds, or until a date of a clock that may be wrong, which `Date` tells then."""
+    if fault.skew is None:
+        return {"Retry-After": f"{fault.seconds:.0f}"}
+    provider = now + timedelta(seconds=fault.skew)
+    until = provider + timedelta(seconds=fault.seconds)
+    return {"Date": format_datetime(provider, usegmt=True), "Retry-After": format_datetime(until, usegmt=True)}
 
 
 def _too_many() -> Answer:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import msgspec
+import pytest
 import respx
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -20,12 +21,15 @@ from cryptography.x509.oid import NameOID
 from issuer.api.issuer import AuthorityCommon, AuthoritySpec
 from issuer.authorities.base import AuthorityContext, CallTimeouts, SigningOrder
 from issuer.authorities.cloudflare import Cloudflare, build
+from issuer.authorities.cloudflare_api import Api
+from issuer.authorities.errors import AuthorityError
 from issuer.pki import csr as csrs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from issuer.authorities.base import Session, Signed
+    from issuer.authorities.cloudflare_api import Reply
     from issuer.authorities.cloudflare_session import OriginSession
     from issuer.pki.csr import SigningRequest
 
@@ -105,14 +109,25 @@ def authority(
     **config: Any,
 ) -> Cloudflare:
     """An authority on this transport."""
-    context = AuthorityContext(
+    return build(spec(**config), context(transport, secrets=secrets, insecure=insecure, now=now))
+
+
+def context(
+    transport: httpx.AsyncBaseTransport | Callable[[], httpx.AsyncBaseTransport] | None = None,
+    *,
+    secrets: Secrets | None = None,
+    insecure: bool = False,
+    now: Callable[[], datetime] = lambda: NOW,
+) -> AuthorityContext:
+    """What an authority is given; without a transport, one that answers nothing."""
+    wire = transport or httpx.MockTransport(router().async_handler)
+    return AuthorityContext(
         namespace="team",
         secrets=secrets or Secrets({"token": TOKEN.encode()}),
-        transport=(lambda: transport) if isinstance(transport, httpx.AsyncBaseTransport) else transport,
+        transport=(lambda: wire) if isinstance(wire, httpx.AsyncBaseTransport) else wire,
         now=now,
         allow_insecure_endpoints=insecure,
     )
-    return build(spec(**config), context)
 
 
 async def session(router: respx.Router, **config: Any) -> OriginSession:
@@ -120,9 +135,14 @@ async def session(router: respx.Router, **config: Any) -> OriginSession:
     return await authority(httpx.MockTransport(router.async_handler), **config).session()
 
 
-def router() -> respx.Router:
-    """Answers for the API at `ENDPOINT`."""
-    return respx.Router(base_url=ENDPOINT, assert_all_called=False)
+def router(endpoint: str = ENDPOINT) -> respx.Router:
+    """Answers for the API at an endpoint."""
+    return respx.Router(base_url=endpoint.rstrip("/"), assert_all_called=False)
+
+
+def transport(routes: respx.Router) -> httpx.AsyncBaseTransport:
+    """Leads to a router."""
+    return httpx.MockTransport(routes.async_handler)
 
 
 def success(result: Any, **info: Any) -> httpx.Response:
@@ -145,3 +165,25 @@ async def find_all(
     """All that a look finds that takes nothing from an earlier one, unless it is told since when it may."""
     begun = asyncio.get_running_loop().time() if since is None else since
     return tuple([signed async for signed in session.find(order, timeouts, since=begun)])
+
+
+async def call(answer: httpx.Response | Exception, method: str = "POST", **arguments: Any) -> Reply:
+    """A call that is answered so, or fails so on the wire."""
+    routes = router()
+    route = routes.route()
+    if isinstance(answer, Exception):
+        route.mock(side_effect=answer)
+    else:
+        route.mock(return_value=answer)
+    api = Api("edge", ENDPOINT, httpx.MockTransport(routes.async_handler), lambda: NOW)
+    try:
+        return await api.call(method, "/certificates", token=TOKEN, timeouts=TIMEOUTS, **arguments)
+    finally:
+        await api.aclose()
+
+
+async def failure(answer: httpx.Response | Exception, method: str = "POST") -> AuthorityError:
+    """What a call comes to that is answered so, or fails so on the wire."""
+    with pytest.raises(AuthorityError) as caught:
+        await call(answer, method)
+    return caught.value

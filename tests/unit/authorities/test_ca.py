@@ -135,7 +135,7 @@ async def test_usages_become_extensions() -> None:
     assert set(extended) == {ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH}
 
 
-@pytest.mark.parametrize("usage", ["cert sign", "no such usage"])
+@pytest.mark.parametrize("usage", ["cert sign", "crl sign", "no such usage"])
 def test_usages_of_a_ca_and_unknown_ones_are_unsupported(usage: str) -> None:
     with pytest.raises(Unsupported, match="usage"):
         authority(secret(ROOT)).supports(order(parsed("www.example.com"), usage))

@@ -12,32 +12,22 @@ import httpx
 import pytest
 
 from issuer.authorities.base import CallTimeouts
-from issuer.authorities.cloudflare_api import MAX_BODY, MAX_RETRY_AFTER, Api, Reply, retry_after
-from issuer.authorities.errors import AuthorityError, RateLimited, Rejected, Unauthorized, Unavailable
-from tests.unit.authorities.cloudflare_case import ENDPOINT, NOW, TIMEOUTS, TOKEN, refusal, router, success
+from issuer.authorities.cloudflare_api import MAX_BODY, MAX_RETRY_AFTER, Api, retry_after
+from issuer.authorities.errors import RateLimited, Unauthorized, Unavailable
+from tests.unit.authorities.cloudflare_case import (
+    ENDPOINT,
+    NOW,
+    TIMEOUTS,
+    TOKEN,
+    call,
+    failure,
+    refusal,
+    router,
+    success,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-
-
-async def call(answer: httpx.Response | Exception, method: str = "POST", **arguments: Any) -> Reply:
-    routes = router()
-    route = routes.route()
-    if isinstance(answer, Exception):
-        route.mock(side_effect=answer)
-    else:
-        route.mock(return_value=answer)
-    api = Api("edge", ENDPOINT, httpx.MockTransport(routes.async_handler), lambda: NOW)
-    try:
-        return await api.call(method, "/certificates", token=TOKEN, timeouts=TIMEOUTS, **arguments)
-    finally:
-        await api.aclose()
-
-
-async def failure(answer: httpx.Response | Exception, method: str = "POST") -> AuthorityError:
-    with pytest.raises(AuthorityError) as caught:
-        await call(answer, method)
-    return caught.value
 
 
 async def test_a_call_carries_the_token_and_asks_for_no_compression() -> None:
@@ -224,36 +214,14 @@ async def test_the_token_shows_in_no_error_even_if_the_provider_echoes_it() -> N
         refusal(400, (1010, " " * 5990 + TOKEN)),
         httpx.RemoteProtocolError(f"Illegal header value b'Bearer {TOKEN}'"),
         httpx.Response(500, text=TOKEN),
+        httpx.Response(403, text=f"The token {TOKEN} is refused"),
+        httpx.Response(401, json={"success": False, "error": f"Bearer {TOKEN}"}),
+        httpx.Response(401, json={"messages": [f"Bearer {TOKEN}"]}),
     ]
     for answer in answers:
         error = await failure(answer)
         shown = f"{error} {error!r} {error.args} {error.code} {error.trace_id} {error.__cause__}"
         assert TOKEN[:8] not in shown
-
-
-async def test_texts_of_the_provider_are_one_short_line() -> None:
-    error = await failure(refusal(400, (1010, "no\r\n\x1b[31m\u2028\x00such " + "zone " * 10_000)))
-    assert error.message.startswith("no [31m such zone zone")
-    assert error.message.isprintable()
-    assert len(error.message) <= 500
-
-
-@pytest.mark.parametrize(
-    "errors",
-    [None, 7, "nope", {}, [None], [7], [[]], [{}], [{"code": None, "message": None}], [{"code": True}], [{"code": {}}]],
-)
-async def test_errors_of_any_shape_are_no_reason_at_all(errors: Any) -> None:
-    error = await failure(httpx.Response(400, json={"success": False, "errors": errors}))
-    assert isinstance(error, Unavailable)
-    assert error.code is None
-
-
-async def test_the_reason_under_a_reason_is_told() -> None:
-    chain = [{"code": 6111, "message": "Invalid format for Authorization header"}]
-    error = await failure(refusal(400, {"code": 6003, "message": "Invalid request headers", "error_chain": chain}))
-    assert isinstance(error, Unauthorized)
-    assert error.code == "6003"
-    assert "Invalid request headers; Invalid format for Authorization header" in error.message
 
 
 async def test_every_error_quotes_the_trace_id() -> None:
@@ -264,11 +232,6 @@ async def test_every_error_quotes_the_trace_id() -> None:
         httpx.Response(522, text="<html>", headers={"CF-Ray": "8f2a-FRA"}),
     ):
         assert "trace 8f2a-FRA" in str(await failure(answer))
-
-
-async def test_a_code_is_a_number_or_a_text() -> None:
-    assert isinstance(await failure(refusal(400, ("1010", "no"))), Rejected)
-    assert isinstance(await failure(refusal(400, (1100, "database"))), Unavailable)
 
 
 async def test_a_call_leaves_no_cookie_for_the_next_one() -> None:
@@ -304,3 +267,28 @@ async def test_a_call_leaves_no_cookie_for_the_next_one() -> None:
 def test_the_wait_is_read_from_the_headers(headers: dict[str, str], seconds: float | None) -> None:
     found = retry_after(httpx.Headers(headers), NOW)
     assert found == seconds
+
+
+def http_date(seconds: float) -> str:
+    return format_datetime(NOW + timedelta(seconds=seconds), usegmt=True)
+
+
+@pytest.mark.parametrize(
+    ("until", "answered", "seconds"),
+    [
+        (http_date(90), http_date(0), 90.0),
+        (http_date(3690), http_date(3600), 90.0),
+        (http_date(-3510), http_date(-3600), 90.0),
+        (http_date(-3700), http_date(-3600), 0.0),
+        (http_date(90), "", 90.0),
+        (http_date(90), "yesterday", 90.0),
+        (http_date(90), "Fri, 31 Dec 9998 23:59:59 GMT", 90.0),
+        (http_date(90), http_date(-86400 - 1), 90.0),
+        (http_date(90 - 86400), http_date(-86400), 90.0),
+        (http_date(86400 * 3), http_date(86400), MAX_RETRY_AFTER),
+        ("120", http_date(3600), 120.0),
+    ],
+)
+def test_a_date_to_wait_for_is_one_of_the_providers_clock(until: str, answered: str, seconds: float) -> None:
+    headers = httpx.Headers({"retry-after": until, **({"date": answered} if answered else {})})
+    assert retry_after(headers, NOW) == seconds

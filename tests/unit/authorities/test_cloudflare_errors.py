@@ -268,8 +268,60 @@ def test_a_rate_limit_carries_the_wait() -> None:
 
 
 def test_the_edge_is_named_when_it_answers_in_place_of_the_api() -> None:
-    error = cloudflare_errors.error("edge", Refusal(status=522, unreadable="the answer is not JSON"), signing=True)
-    assert str(error) == "edge: Cloudflare's edge could not reach the API (the answer is not JSON) (HTTP 522)"
+    refusal = Refusal(status=522, host="api.cdn.test", unreadable="the answer is not JSON", trace_id="ray-1")
+    error = cloudflare_errors.error("edge", refusal, signing=True)
+    assert str(error) == "edge: HTTP 522 from api.cdn.test: Cloudflare's edge could not reach the API (trace ray-1)"
+
+
+@pytest.mark.parametrize(
+    ("refusal", "shown"),
+    [
+        (Refusal(status=503, unreadable="the answer is not JSON"), "HTTP 503"),
+        (Refusal(status=503, host="api.cdn.test", unreadable="the answer is not JSON"), "HTTP 503 from api.cdn.test"),
+        (Refusal(status=502, host="h", words="upstream connect error"), "HTTP 502 from h: upstream connect error"),
+        (
+            Refusal(status=500, host="h", problems=(Problem("1100", "database"),)),
+            "HTTP 500 from h: database (code 1100)",
+        ),
+        (Refusal(status=404, host="h", unreadable="the answer is not JSON"), "the answer is not JSON (HTTP 404)"),
+    ],
+)
+def test_a_failure_of_the_server_says_who_failed_and_its_status_once(refusal: Refusal, shown: str) -> None:
+    error = cloudflare_errors.error("edge", refusal, signing=True)
+    assert error.detail == shown
+
+
+@pytest.mark.parametrize(
+    ("status", "words", "expected"),
+    [
+        (403, "Authorization failed", Unauthorized),
+        (401, "", Unauthorized),
+        (403, "You have been rate limited", RateLimited),
+        (400, "Too many requests", RateLimited),
+        (404, "API rate limit exceeded", RateLimited),
+        (400, "Invalid API token", Unauthorized),
+        (404, "You are not authorized", Unauthorized),
+        (400, "authentication backend: connection reset by peer", Unavailable),
+        (400, "Bad Request", Unavailable),
+        (404, "no Route matched with those values", Unavailable),
+        (200, "who knows", Unavailable),
+        (503, "Authorization failed", Unavailable),
+    ],
+)
+def test_words_that_are_no_verdict_of_the_api_never_end_a_request(
+    status: int, words: str, expected: type[AuthorityError]
+) -> None:
+    error = cloudflare_errors.error("edge", Refusal(status=status, words=words), signing=True)
+    assert type(error) is expected
+    assert words in error.message
+
+
+def test_a_refused_credential_without_a_known_code_says_what_to_check() -> None:
+    error = cloudflare_errors.error("edge", Refusal(status=403, words="Authorization failed"), signing=True)
+    assert error.detail == (
+        "Authorization failed. Check that the Secret holds an API token that is active, not expired and not limited to "
+        "other addresses (HTTP 403)"
+    )
 
 
 def test_a_new_code_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:

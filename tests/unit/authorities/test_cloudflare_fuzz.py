@@ -37,15 +37,33 @@ envelopes = st.fixed_dictionaries(
     optional={
         "success": st.one_of(st.booleans(), values),
         "errors": st.one_of(errors, values),
+        "error": st.one_of(errors, values),
+        "message": values,
         "messages": values,
         "result": st.one_of(records, st.lists(records, max_size=3), values),
         "result_info": st.fixed_dictionaries({}, optional={"total_pages": values, "total_count": values}),
     },
 )
-bodies = st.one_of(envelopes.map(msgspec.json.encode), values.map(msgspec.json.encode), st.binary(max_size=200))
+bodies = st.one_of(
+    envelopes.map(msgspec.json.encode),
+    values.map(msgspec.json.encode),
+    st.binary(max_size=200),
+    st.lists(texts, max_size=5).map(lambda words: " ".join(words).encode("utf-8", "surrogatepass")),
+)
 header_values = st.one_of(st.binary(max_size=20), st.sampled_from([b"5", b"gzip", b"identity", TOKEN.encode(), b"t=9"]))
 headers = st.dictionaries(
-    st.sampled_from([b"retry-after", b"ratelimit", b"cf-ray", b"content-encoding", b"location", b"set-cookie"]),
+    st.sampled_from(
+        [
+            b"retry-after",
+            b"date",
+            b"ratelimit",
+            b"content-type",
+            b"cf-ray",
+            b"content-encoding",
+            b"location",
+            b"set-cookie",
+        ]
+    ),
     header_values.filter(lambda value: not set(value) & {0, 10, 13}),
 )
 

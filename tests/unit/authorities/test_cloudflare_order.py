@@ -7,17 +7,20 @@ import ipaddress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, load_der_public_key
 
-from issuer.authorities import cloudflare_order
+from issuer.api.issuer import SecretReference
+from issuer.authorities import ca, cloudflare_order
 from issuer.authorities.cloudflare_order import VALIDITIES, match, promised, translate, zone_candidates
 from issuer.authorities.errors import Unsupported
 from issuer.pki.verify import verify
 from issuer.sandbox.pki import SmallCA, name
-from tests.unit.authorities.cloudflare_case import NOW, csr, ecdsa_key, order, rsa_key
+from tests.unit.authorities import cloudflare_case
+from tests.unit.authorities.cloudflare_case import NOW, csr, ecdsa_key, order, router, rsa_key
 
 if TYPE_CHECKING:
     from issuer.authorities.base import SigningOrder
@@ -74,8 +77,11 @@ def test_hostnames_that_are_never_signed(hostname: str) -> None:
         (("*.a.b.example.com",), ("*.a.b.example.com",)),
         (("WWW.Example.COM",), ("www.example.com",)),
         (("www.example.com", "WWW.example.com", "www.example.com."), ("www.example.com",)),
-        (("bücher.example",), ("xn--bcher-kva.example",)),
-        (("*.Bücher.example", "xn--bcher-kva.example"), ("*.xn--bcher-kva.example", "xn--bcher-kva.example")),
+        (("bücher.example.com",), ("xn--bcher-kva.example.com",)),
+        (
+            ("*.Bücher.example.com", "xn--bcher-kva.example.com"),
+            ("*.xn--bcher-kva.example.com", "xn--bcher-kva.example.com"),
+        ),
         (("_acme.example.com",), ("_acme.example.com",)),
     ],
 )
@@ -83,6 +89,52 @@ def test_hostnames_are_lower_case_punycode_and_asked_for_once(
     hostnames: tuple[str, ...], asked: tuple[str, ...]
 ) -> None:
     assert translate(order(request=_with_names(*hostnames)), "edge").hostnames == asked
+
+
+@pytest.mark.parametrize(
+    "hostname",
+    ["kargo-api.kargo.svc", "web.shop.svc.cluster.local", "printer.local", "git.corp.internal", "nas.home.arpa",
+     "web.test", "app.localhost", "x.invalid", "www.example", "abc.onion", "web.alt", "*.shop.svc", "WEB.SVC"],
+)  # fmt: skip
+def test_a_name_that_no_public_zone_can_hold_is_unsupported(hostname: str) -> None:
+    said = refused(order(request=_with_names("www.example.com", hostname)))
+    assert said.startswith(f"Cloudflare's Origin CA signs names in public DNS zones only, not {hostname!r}: .")
+
+
+@pytest.mark.parametrize("usage", ["data encipherment", "code signing", "email protection", "any", "crl sign"])
+def test_a_usage_that_its_certificates_do_not_have_is_unsupported_and_named(usage: str) -> None:
+    said = refused(dataclasses.replace(order(), usages=("digital signature", usage, "server auth")))
+    assert said.startswith("spec.usages: ")
+    assert repr(usage) in said
+
+
+def test_all_usages_that_are_missing_are_named_and_those_that_are_given() -> None:
+    wanted = ("digital signature", "data encipherment", "code signing")
+    assert refused(dataclasses.replace(order(), usages=wanted)) == (
+        "spec.usages: Cloudflare's Origin CA signs for 'digital signature', 'signing', 'key encipherment', "
+        "'server auth', 'client auth' only, not for 'data encipherment', 'code signing'"
+    )
+
+
+@pytest.mark.parametrize(
+    "wanted", [(), ("signing",), ("client auth",), ("digital signature", "key encipherment", "server auth")]
+)
+def test_usages_that_its_certificates_have_are_signed(wanted: tuple[str, ...]) -> None:
+    assert translate(dataclasses.replace(order(), usages=wanted), "edge") == translate(order(), "edge")
+
+
+@pytest.mark.parametrize("usage", ["cert sign", "crl sign"])
+async def test_a_usage_for_cas_gets_one_verdict_from_every_authority(usage: str) -> None:
+    wanted = dataclasses.replace(order(), usages=("digital signature", "key encipherment", usage, "server auth"))
+    said = []
+    for origin in (
+        cloudflare_case.authority(httpx.MockTransport(router().async_handler)),
+        ca.CAAuthority("backup", ca.Config(secret_ref=SecretReference(name="backup-ca")), cloudflare_case.context()),
+    ):
+        with pytest.raises(Unsupported) as caught:
+            origin.supports(wanted)
+        said.append((caught.value.message, caught.value.for_now))
+    assert said == [(f"spec.usages: the usage {usage!r} is for CAs only", False)] * 2
 
 
 def test_a_name_that_is_no_idn_is_unsupported() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64encode
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -299,6 +300,12 @@ def test_a_longer_life_than_asked_for_is_told() -> None:
     decision = decide(approved(), ISSUER, NOW, History(outcome=longer))
     assert isinstance(decision, Issue)
     assert "valid for 30d (7d asked for)" in decision.message
+
+
+def test_what_is_otherwise_than_asked_for_is_told() -> None:
+    decision = decide(approved(), ISSUER, NOW, History(outcome=replace(signed(), notes=("its subject is 'CN=x'",))))
+    assert isinstance(decision, Issue)
+    assert decision.message.endswith("Z; its subject is 'CN=x'")
 
 
 EDGE_DOWN = Unavailable("edge", "down", status=503)

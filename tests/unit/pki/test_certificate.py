@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import ipaddress
 
 import pytest
+from cryptography import x509
 
 from issuer.pki.certificate import (
     MAX_BUNDLE,
@@ -12,9 +14,11 @@ from issuer.pki.certificate import (
     is_self_signed,
     load_bundle,
     load_chain,
+    replaced_subject,
     to_pem,
 )
-from tests.unit.pki.pki_case import as_pem, key, key_pem, make_ca
+from issuer.pki.csr import parse_pem
+from tests.unit.pki.pki_case import as_pem, dns, key, key_pem, make_ca, name, pem, request
 
 ROOT = make_ca()
 SUB = ROOT.below("sub")
@@ -73,3 +77,40 @@ def test_only_a_certificate_signed_with_its_own_key_is_self_signed() -> None:
     namesake = make_ca("root", issued_by=ROOT, signer=key("p256", "other"))
     assert namesake.certificate.subject == namesake.certificate.issuer
     assert not is_self_signed(namesake.certificate)
+
+
+GIVEN = name("CloudFlare Origin Certificate", o="CloudFlare, Inc.", ou="CloudFlare Origin CA")
+SHOWN = "CN=CloudFlare Origin Certificate,OU=CloudFlare Origin CA,O=CloudFlare\\, Inc."
+
+
+@pytest.mark.parametrize(
+    ("asked", "shown"),
+    [
+        (name("shop.prod"), "CN=shop.prod"),
+        (name(o="Example Ltd"), "O=Example Ltd"),
+        (name("www.example.com", o="Example Ltd", ou="Shop"), "CN=www.example.com,OU=Shop,O=Example Ltd"),
+    ],
+)
+def test_a_subject_that_was_replaced_is_told_with_the_one_in_its_place(asked: x509.Name, shown: str) -> None:
+    csr = parse_pem(pem(request(dns("www.example.com"), subject=asked)))
+    assert replaced_subject(csr, ROOT.leaf(names=dns("www.example.com"), subject=GIVEN)) == (shown, SHOWN)
+
+
+@pytest.mark.parametrize(
+    "asked", [name(), name("www.example.com"), name("WWW.Example.com"), name("*.example.com"), name("192.0.2.1")]
+)
+def test_a_common_name_that_is_one_of_the_names_is_not_missed(asked: x509.Name) -> None:
+    names = [*dns("www.example.com", "*.example.com"), x509.IPAddress(ipaddress.ip_address("192.0.2.1"))]
+    csr = parse_pem(pem(request(names, subject=asked)))
+    assert replaced_subject(csr, ROOT.leaf(names=names, subject=GIVEN)) is None
+
+
+def test_a_common_name_that_became_the_only_name_is_not_missed() -> None:
+    csr = parse_pem(pem(request([], subject=name("www.example.com"))))
+    assert replaced_subject(csr, ROOT.leaf(names=dns("www.example.com"), subject=GIVEN)) is None
+
+
+def test_a_subject_that_was_kept_is_not_told() -> None:
+    asked = name("shop.prod", o="Example Ltd")
+    csr = parse_pem(pem(request(dns("www.example.com"), subject=asked)))
+    assert replaced_subject(csr, ROOT.leaf(names=dns("www.example.com"), subject=asked)) is None

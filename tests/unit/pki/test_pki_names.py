@@ -8,7 +8,7 @@ import pytest
 from cryptography import x509
 
 from issuer.pki import certificate
-from issuer.pki.names import Names, comparable_dns, comparable_email, comparable_ip
+from issuer.pki.names import NOT_PUBLIC, Names, comparable_dns, comparable_email, comparable_ip, not_public
 from tests.unit.pki.pki_case import dns, make_ca, parsed
 
 ROOT = make_ca()
@@ -68,3 +68,26 @@ def test_a_certificate_may_name_the_common_name_too() -> None:
     csr = parsed("a.example.com", common_name="cn.example.com")
     assert certificate.matches(csr, ROOT.leaf(names=dns("a.example.com")))
     assert certificate.matches(csr, ROOT.leaf(names=dns("a.example.com", "cn.example.com")))
+
+
+@pytest.mark.parametrize("top", NOT_PUBLIC)
+def test_a_name_under_a_reserved_top_level_domain_is_in_no_public_zone(top: str) -> None:
+    for name in (f"www.{top}", f"*.www.{top}", f"WWW.{top.upper()}.", f"bücher.{top}"):
+        assert not_public(name) == f".{top} is in no public DNS ({NOT_PUBLIC[top]})"
+
+
+@pytest.mark.parametrize("name", ["web.cluster.local", "nas.home.arpa", "1.2.0.192.in-addr.arpa", "web.shop.svc"])
+def test_a_name_under_a_reserved_domain_of_more_labels_is_in_no_public_zone(name: str) -> None:
+    assert not_public(name)
+
+
+@pytest.mark.parametrize("name", ["localhost", "web", "*.com", "web."])
+def test_a_single_label_is_in_no_public_zone(name: str) -> None:
+    assert not_public(name) == "it has no domain"
+
+
+@pytest.mark.parametrize(
+    "name", ["www.example.com", "example.net", "www.test.com", "local.de", "svc.io", "*.internal.example.org", "a.svcs"]
+)
+def test_any_other_name_may_be_in_a_public_zone(name: str) -> None:
+    assert not_public(name) is None

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from issuer.pki.usages import UnsupportedUsageError, extensions
+from issuer.pki.usages import UnsupportedUsageError, extensions, outside
 
 if TYPE_CHECKING:
     from cryptography import x509
 
     from issuer.pki.csr import KeyType
 
-# pkg/apis/certmanager/v1/types.go lists them all; `cert sign` is for CAs.
+# pkg/apis/certmanager/v1/types.go lists them all; `cert sign` and `crl sign` are for CAs.
 KEY_USAGES = {
     "signing": "digital_signature",
     "digital signature": "digital_signature",
@@ -21,7 +21,6 @@ KEY_USAGES = {
     "key encipherment": "key_encipherment",
     "key agreement": "key_agreement",
     "data encipherment": "data_encipherment",
-    "crl sign": "crl_sign",
 }
 PURPOSES = {
     "any": "2.5.29.37.0",
@@ -86,7 +85,8 @@ def test_what_was_asked_for_by_name_is_kept_for_every_key() -> None:
     [
         (["server auth", "Server Auth"], "unknown usage 'Server Auth'"),
         (["x" * 500], "unknown usage"),
-        (["cert sign"], "for CAs only"),
+        (["cert sign"], "the usage 'cert sign' is for CAs only"),
+        (["digital signature", "crl sign"], "the usage 'crl sign' is for CAs only"),
         (["encipher only"], "mean nothing without 'key agreement'"),
         (["decipher only", "digital signature"], "mean nothing without 'key agreement'"),
     ],
@@ -95,6 +95,12 @@ def test_usages_that_cannot_be_signed_are_refused_by_name(usages: list[str], pro
     with pytest.raises(UnsupportedUsageError, match=problem) as caught:
         extensions(usages, "rsa")
     assert len(str(caught.value)) < 200
+
+
+def test_usages_outside_of_what_is_given_are_told_once_and_in_their_order() -> None:
+    wanted = ["server auth", "code signing", "cert sign", "code signing"]
+    assert outside(wanted, {"server auth"}) == ("code signing", "cert sign")
+    assert outside(wanted[:1], {"server auth"}) == outside([], ()) == ()
 
 
 def test_encipher_only_goes_with_key_agreement() -> None:

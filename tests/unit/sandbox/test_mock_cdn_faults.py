@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from random import Random
+from typing import Any
 
 import aiohttp
 import msgspec
 import pytest
+from click.testing import CliRunner
 
+from issuer.cli.main import main
 from issuer.sandbox.cdn import Fault, FaultKind, Faults, MockCDN
+from issuer.sandbox.cdn.faults import MEANINGS
 
 SIGN = ("POST", "/certificates")
 LIST = ("GET", "/certificates")
@@ -132,3 +138,61 @@ async def test_the_knobs_turn_over_http() -> None:
         assert (await admin("GET", "/nowhere"))[0] == 404
         async with http.get(f"{cdn.url}/admin/roots") as response:
             assert await response.text() == cdn.roots_pem
+
+
+def test_every_kind_of_fault_is_told_in_the_help() -> None:
+    told = CliRunner().invoke(main, ["mock-cdn", "--help"], terminal_width=100).output
+    assert MEANINGS.keys() == set(FaultKind)
+    for kind, meaning in MEANINGS.items():
+        assert f"  {kind:<13} {meaning}" in told
+
+
+TLD = "You cannot use this API for this TLD"
+
+
+@pytest.mark.parametrize(
+    ("fault", "status", "content_type", "body"),
+    [
+        ({"kind": "error-field", "message": TLD}, 401, "application/json", {"error": TLD, "errors": []}),
+        ({"kind": "error-field", "message": TLD, "status": 400}, 400, "application/json", {"error": TLD}),
+        ({"kind": "plain-text", "message": "Authorization failed"}, 403, "text/plain", "Authorization failed"),
+        ({"kind": "plain-text", "message": "slow down", "status": 200}, 200, "text/plain", "slow down"),
+        ({"kind": "status", "status": 403}, 403, "text/html", "<!DOCTYPE html>"),
+        *(
+            (
+                {"kind": "rejected", "code": code, "message": "x", "status": status},
+                status,
+                "application/json",
+                {"errors": [{"code": code, "message": "x"}]},
+            )
+            for code in (971, 1101, 9103, 9106, 10001, 10013)
+            for status in (200, 400, 403)
+        ),
+    ],
+)
+async def test_refusals_of_every_shape_are_played_and_nothing_is_signed(
+    fault: dict[str, Any], status: int, content_type: str, body: str | dict[str, Any]
+) -> None:
+    async with MockCDN() as cdn, aiohttp.ClientSession() as http:
+        cdn.faults.set(**fault)
+        async with http.post(f"{cdn.endpoint}/certificates") as response:
+            assert (response.status, response.content_type) == (status, content_type)
+            if isinstance(body, dict):
+                said = await response.json()
+                assert said["success"] is False
+                assert body.items() <= said.items()
+            else:
+                assert (await response.text()).startswith(body)
+        assert not cdn.certificates
+
+
+@pytest.mark.parametrize("skew", [0, -3600, 7200])
+async def test_a_wait_until_a_date_is_one_of_the_providers_clock(skew: float) -> None:
+    now = datetime(2026, 11, 2, 12, 0, tzinfo=UTC)
+    async with MockCDN(now=lambda: now) as cdn, aiohttp.ClientSession() as http:
+        cdn.faults.set("rate-limited", seconds=90, skew=skew)
+        async with http.get(f"{cdn.endpoint}/zones") as response:
+            (date,) = response.headers.getall("Date")
+            until = response.headers["Retry-After"]
+    assert parsedate_to_datetime(date) == now + timedelta(seconds=skew)
+    assert parsedate_to_datetime(until) == now + timedelta(seconds=skew + 90)
