@@ -211,7 +211,7 @@ def _roots_of_secret(authority: str, reference: SecretKeyReference, context: Aut
             data = await context.secrets.read(context.namespace, reference.name)
             return load_bundle(data[reference.key])
         except SecretMissingError as error:
-            raise Unauthorized(authority, f"caBundleSecretRef: {error}", code="SecretMissing") from None
+            raise Unauthorized(authority, f"caBundleSecretRef: {error}", code="SecretMissing") from error
         except SecretError as error:
             raise Unavailable(authority, f"caBundleSecretRef: {error}") from None
         except KeyError:

@@ -53,6 +53,10 @@ class EngineObserver:
         """A credential was refused."""
         self._topics.publish(AccountChanged(account))
 
+    def proven(self, account: str) -> None:
+        """Its first signature: its issuers may say so."""
+        self._topics.publish(AccountChanged(account))
+
     def recovered(self, account: str) -> None:
         """What waits for this account may try now."""
         _log.info("authority recovered", account=account)

@@ -63,6 +63,7 @@ async def sign(
             except AuthorityError as error:
                 failures[authority.name] = _without_frames(error)
                 if isinstance(error, Rejected):
+                    error.asked_for = (*order.csr.hostnames, *order.csr.ip_addresses)
                     engine.ledger.refused(order.uid, authority, error)
                 if not isinstance(error, Unsupported) and error.cause not in plan.failover_on:
                     break

@@ -46,6 +46,10 @@ class Observer(Protocol):
         """It refused our credential."""
         ...
 
+    def proven(self, account: str) -> None:
+        """It has signed for the first time since this process knows it."""
+        ...
+
     def recovered(self, account: str) -> None:
         """A breaker closed, or a credential is accepted again: what waits for this account may try now."""
         ...
@@ -70,6 +74,9 @@ class NullObserver:
         """Nothing."""
 
     def refused(self, account: str) -> None:
+        """Nothing."""
+
+    def proven(self, account: str) -> None:
         """Nothing."""
 
     def recovered(self, account: str) -> None:

@@ -299,6 +299,7 @@ class Heard(NullObserver):
     breakers: list[tuple[str, BreakerState]] = field(default_factory=list)
     failovers: list[tuple[str, str, str, str]] = field(default_factory=list)
     recoveries: list[str] = field(default_factory=list)
+    proofs: list[str] = field(default_factory=list)
     accounts: dict[str, str] = field(default_factory=dict)
 
     def attempt(self, issuer: str, authority: str, call: str, result: str, seconds: float) -> None:
@@ -318,6 +319,9 @@ class Heard(NullObserver):
 
     def refused(self, account: str) -> None:
         pass
+
+    def proven(self, account: str) -> None:
+        self.proofs.append(account)
 
     def recovered(self, account: str) -> None:
         self.recoveries.append(account)
