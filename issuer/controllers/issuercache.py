@@ -23,6 +23,7 @@ from issuer.authorities import registry
 from issuer.authorities.errors import Unauthorized, Unavailable
 from issuer.controllers.decision import KINDS, IssuerView
 from issuer.pki.certificate import InvalidCertificateError, load_bundle
+from issuer.signing.observer import AccountUser
 from issuer.signing.plan import IssuerPlan, PlannedAuthority
 
 if TYPE_CHECKING:
@@ -48,6 +49,11 @@ class IssuerId:
 
     def __str__(self) -> str:
         return f"{self.kind} {self.key}"
+
+    @property
+    def fields(self) -> dict[str, str]:
+        """For a log line; without a namespace where it has none."""
+        return AccountUser("", self.kind, str(self.key)).fields
 
     @classmethod
     def of(cls, kind: str, key: str) -> IssuerId:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from issuer.api import condition
-from issuer.api.condition import READY
+from issuer.api.condition import READY, TRUE
 from issuer.api.issuer import GROUP, PLURALS, VERSION, AuthorityStatus, Issuer, IssuerStatus
 from issuer.api.meta import format_time, parse_time
 from issuer.controllers.issuercache import IssuerId
@@ -28,6 +28,7 @@ from issuer.kube.queue import Priority
 from issuer.kube.rbac import Rule
 from issuer.kube.resource import Resource
 from issuer.observe.logs import get_logger
+from issuer.observe.repeats import Repeats
 
 if TYPE_CHECKING:
     import random
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
     from issuer.signing.engine import FailoverEngine
     from issuer.signing.health import AuthorityHealth
 
-_log = get_logger(__name__)
+log = get_logger(__name__)
 
 RESOURCES: Final = {
     kind: Resource(GROUP, VERSION, plural, namespaced=kind == "CDNIssuer") for kind, plural in PLURALS.items()
@@ -99,6 +100,7 @@ class IssuerController:
         self._checks: dict[IssuerId, tuple[int, float]] = {}
         self._usable: set[IssuerId] = set()
         """Issuers that were Ready when they were last looked at, whether or not their status could be written."""
+        self._repeats = Repeats(_loop_time)
         self._started = False
         self.informers = tuple(informers.values())
         for informer in self.informers:
@@ -210,8 +212,13 @@ class IssuerController:
             self._queue.add_after(_id(issuer), SOON, lane=str(_id(issuer)))
             return
         except KubeError as error:
-            _log.warning("issuer status not written", issuer=str(_id(issuer)), error=str(error))
+            left_out = self._repeats.due(_id(issuer))
+            if left_out is not None:
+                log.warning(
+                    "issuer status not written", **_id(issuer).fields, error=str(error), left_out=left_out or None
+                )
             raise
+        self._repeats.over(_id(issuer))
         ready = condition.find(status.conditions, READY)
         if ready and not condition.same_meaning(issuer.ready, ready):
             type_: EventType = "Normal" if ready.reason in WELL else "Warning"
@@ -221,10 +228,11 @@ class IssuerController:
                 ready.reason,
                 ready.message,
             )
-            _log.info(
+            report = log.info if ready.status == TRUE else log.warning
+            report(
                 "issuer changed",
-                issuer=str(_id(issuer)),
-                ready=ready.status,
+                **_id(issuer).fields,
+                ready=ready.status == TRUE,
                 reason=ready.reason,
                 message=ready.message,
             )
@@ -260,3 +268,7 @@ def _says(status: IssuerStatus) -> object:
 
 def _id(issuer: Issuer) -> IssuerId:
     return IssuerId(issuer.kind, issuer.metadata.key)
+
+
+def _loop_time() -> float:
+    return asyncio.get_running_loop().time()

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-import logging
 import random as random_module
 from collections import OrderedDict
 from dataclasses import dataclass, field
@@ -25,12 +24,14 @@ from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
+import structlog
+
 from issuer.kube.backoff import Backoff
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Hashable
 
-logger = logging.getLogger(__name__)
+log = structlog.get_logger(__name__)
 
 PATIENCE: Final = 30.0
 """Seconds after which a RETRY that is due has its share beside the NEW ones: a flood cannot hold it back for ever."""
@@ -254,7 +255,7 @@ class WorkQueue(Generic[K]):
             raise
         except Exception:
             delay = self._again(key)
-            logger.exception("handling failed, next try in %.1f s", delay, extra={"key": str(key)})
+            log.exception("handling failed", key=str(key), retry_in=round(delay, 1))
         else:
             self._backoffs.pop(key, None)
 

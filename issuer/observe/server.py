@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 PATIENCE: Final = 2.0
 """Seconds that a stop waits for a reader that takes its answer slowly; a stop has signatures to deliver."""
 
-_log = get_logger(__name__)
+log = get_logger(__name__)
 
 
 class ListenError(Exception):
@@ -120,7 +120,7 @@ def _probe(what: str, trouble: Callable[[], str | None]) -> Callable[[web.Reques
         nonlocal said
         problem = trouble()
         if (problem is None) != (said is None):
-            report = _log.warning if problem else _log.info
+            report = log.warning if problem else log.info
             report(f"not {what}" if problem else what, reason=problem)
         said = problem
         return web.Response(status=503 if problem else 200, text=f"{problem or 'ok'}\n")

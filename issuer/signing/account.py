@@ -23,6 +23,7 @@ import structlog
 from issuer.signing.breaker import Breaker, BreakerSettings, BreakerState
 from issuer.signing.failures import BreakerOpen, CredentialRefused, LimitInForce
 from issuer.signing.limits import Limits, LimitSettings
+from issuer.signing.observer import AccountUser, BreakerChange
 
 if TYPE_CHECKING:
     import random
@@ -58,7 +59,7 @@ class Account:
 
     Attributes:
         name: `Session.account`.
-        authority: the name under which it was used last, for metrics and logs.
+        user: who used it last, for metrics and logs.
         breaker: whether it is up.
         limits: how much it is asked.
         limited_until: loop time before which it wants no calls.
@@ -87,7 +88,7 @@ class Account:
         observer: Observer,
     ) -> None:
         self.name = name
-        self.authority = ""
+        self.user = AccountUser()
         self.breaker = Breaker(BreakerSettings(), clock=clock, random=random, changed=self._breaker_changed)
         self.limits = Limits(LimitSettings(), clock=clock)
         self.limited_until = 0.0
@@ -266,7 +267,7 @@ class Account:
         if self.refusal is None:
             self.refused_until = self._cool_down = 0.0
         if was_refused and self.refusal is None:
-            log.info("credential accepted again", authority=self.authority)
+            log.info("credential accepted again", **self.user.fields)
             self._observer.recovered(self.name)
 
     def signed(self, seconds: float) -> None:
@@ -294,7 +295,16 @@ class Account:
     def _breaker_changed(self, state: BreakerState) -> None:
         if state is BreakerState.OPEN:
             self._opens_when = self._when(self.breaker.open_until)
-        self._observer.breaker(self.name, self.authority, state)
+        self._observer.breaker(
+            BreakerChange(
+                account=self.name,
+                user=self.user,
+                state=state,
+                failures=self.breaker.failures,
+                error=self.recent_error,
+                next_probe=self._opens_when if state is BreakerState.OPEN else None,
+            )
+        )
         if state is BreakerState.CLOSED:
             self._blocking.clear()
             self._observer.recovered(self.name)

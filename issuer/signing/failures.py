@@ -141,11 +141,6 @@ class LimitInForce(RateLimited, NotAsked):
         super().__init__(authority, limited(until), retry_after=seconds)
         self.until = until
 
-    @property
-    def final_detail(self) -> str:
-        """Without its end."""
-        return "rate-limited"
-
 
 class QueueTooLong(RateLimited, Queued):
     """Not asked, since our own limits did not let the request through in time.

@@ -393,7 +393,7 @@ def test_at_the_deadline_all_who_met_the_same_cause_say_the_same_and_nothing_of_
         (
             LimitInForce("edge", until=UNTIL, seconds=30.0),
             "edge: rate-limited until 2026-11-23T12:00:30Z",
-            "edge: rate-limited",
+            "edge: rate-limited until 2026-11-23T12:00:30Z",
         ),
     ],
 )
