@@ -23,8 +23,8 @@ from issuer.controllers.readiness import CAN_SIGN, WELL, readiness
 from issuer.controllers.reporter import reference
 from issuer.controllers.status import patch
 from issuer.controllers.topics import AccountChanged, IssuerChanged
-from issuer.kube.errors import ConflictError, KubeError, NotFoundError
-from issuer.kube.queue import Priority
+from issuer.kube.errors import ConflictError, KubeError, LeaseLostError, NotFoundError
+from issuer.kube.queue import Priority, TryAgainError
 from issuer.kube.rbac import Rule
 from issuer.kube.resource import Resource
 from issuer.observe.logs import get_logger
@@ -211,13 +211,15 @@ class IssuerController:
         except (ConflictError, NotFoundError):
             self._queue.add_after(_id(issuer), SOON, lane=str(_id(issuer)))
             return
+        except LeaseLostError:
+            raise
         except KubeError as error:
             left_out = self._repeats.due(_id(issuer))
             if left_out is not None:
                 log.warning(
                     "issuer status not written", **_id(issuer).fields, error=str(error), left_out=left_out or None
                 )
-            raise
+            raise TryAgainError from error
         self._repeats.over(_id(issuer))
         ready = condition.find(status.conditions, READY)
         if ready and not condition.same_meaning(issuer.ready, ready):

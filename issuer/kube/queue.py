@@ -41,6 +41,10 @@ BEGUN_AT_ONCE: Final = 24
 """Handlers that are begun in one turn of the event loop; each runs to its first wait before anything else does."""
 
 
+class TryAgainError(Exception):
+    """What a handler raises to be called again after the backoff, when it has told the log itself what went wrong."""
+
+
 class Priority(IntEnum):
     """Which keys of a lane go first."""
 
@@ -253,6 +257,8 @@ class WorkQueue(Generic[K]):
             # By `drain`, or by something in the handler that went astray: either way the key is not done.
             self._again(key)
             raise
+        except TryAgainError:
+            self._again(key)
         except Exception:
             delay = self._again(key)
             log.exception("handling failed", key=str(key), retry_in=round(delay, 1))

@@ -59,6 +59,7 @@ class ObserveServer:
         self._runner: web.AppRunner | None = None
         self._beating: asyncio.Task[None] | None = None
         self._app = web.Application()
+        self._app.on_response_prepare.append(_without_server)
         self._app.router.add_get("/healthz", _probe("healthy", healthy))
         self._app.router.add_get("/readyz", _probe("ready", ready))
         self._app.router.add_get("/metrics", self._render)
@@ -110,6 +111,11 @@ class ObserveServer:
         self._metrics.loop_lag(self._heartbeat.lag())
         body, content_type = self._metrics.render(request.headers.get("Accept", ""))
         return web.Response(body=body, headers={"Content-Type": content_type})
+
+
+async def _without_server(_request: web.Request, response: web.StreamResponse) -> None:
+    """Versions of what this runs on are nobody's business who can reach the port."""
+    response.headers.pop("Server", None)
 
 
 def _probe(what: str, trouble: Callable[[], str | None]) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from issuer.kube.queue import BEGUN_AT_ONCE, NEW, RETRY, SHARE, WorkQueue
+from issuer.kube.queue import BEGUN_AT_ONCE, NEW, RETRY, SHARE, TryAgainError, WorkQueue
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -290,6 +290,23 @@ async def test_a_handler_that_fails_is_logged_with_its_key_and_tried_again_later
         assert low <= round(gap, 2) <= high
     assert len(work.ended) == 2
     assert [(line["event"], line["key"]) for line in lines] == [("handling failed", "a")] * 5
+
+
+async def test_a_handler_that_has_said_itself_what_is_wrong_is_tried_again_without_another_line(lines: Lines) -> None:
+    queue, times = queue_of(min_backoff=1.0, max_backoff=4.0), list[float]()
+
+    async def refuse(_: str) -> None:
+        times.append(asyncio.get_running_loop().time())
+        raise TryAgainError
+
+    queue.add("a")
+    task = asyncio.create_task(queue.run(refuse, per_lane=1))
+    await asyncio.sleep(30)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert len(times) >= 7
+    assert all(0.5 <= round(later - earlier, 2) <= 4 for earlier, later in pairwise(times))
+    assert lines == []
 
 
 async def test_the_backoff_starts_anew_after_a_success() -> None:
