@@ -38,7 +38,9 @@ NAME_PATTERN: Final = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 
 FailoverCause = Literal["Unavailable", "RateLimited", "Unauthorized", "Rejected"]
 Trust = Literal["Signer", "All"]
-State = Literal["Available", "Degraded", "Open", "Untested", "Unauthorized", "Misconfigured", "Unknown"]
+State = Literal[
+    "Available", "Degraded", "Open", "Untested", "Unauthorized", "SecretNotFound", "Misconfigured", "Unknown"
+]
 
 
 def no_effect(kind: str, name: str) -> str:

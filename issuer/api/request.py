@@ -129,6 +129,12 @@ class CertificateRequest(msgspec.Struct, frozen=True, gc=False):
         return told.reason if told is not None and told.status == condition.FALSE else ""
 
     @property
+    def told_why(self) -> str:
+        """What each authority came to, as our condition says it; empty if one has signed, or nothing was said."""
+        told = condition.find(self.status.conditions, AUTHORITY_CONDITION)
+        return told.message if told is not None and told.status == condition.FALSE else ""
+
+    @property
     def is_approved(self) -> bool:
         """Whether an approver has approved it."""
         return condition.is_true(self.status.conditions, APPROVED)

@@ -21,6 +21,10 @@ class SecretMissingError(SecretError):
     """The Secret does not exist, or this controller may not read it."""
 
 
+class SecretForbiddenError(SecretMissingError):
+    """This controller may not read the Secret, so nobody knows whether it exists."""
+
+
 class SecretReader(Protocol):
     """Reads Secrets."""
 
@@ -28,7 +32,8 @@ class SecretReader(Protocol):
         """The decoded data of a Secret; at most 30 seconds old, or read just now if `fresh`.
 
         Raises:
-            SecretMissingError: it does not exist, or reading it is forbidden.
+            SecretMissingError: it does not exist.
+            SecretForbiddenError: reading it is forbidden.
             SecretError: the Kubernetes API did not answer.
         """
         ...

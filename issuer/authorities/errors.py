@@ -14,6 +14,7 @@ or at texts. A text in one of them is shown to users (conditions, events, logs),
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, ClassVar, Final
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 MAX_MESSAGE: Final = 500
 """Characters of a provider's message that are kept; the rest of a flood is cut."""
+MOST_NAMES: Final = 3
+"""Names of a certificate that a message lists; a certificate may have a hundred."""
 
 
 class AuthorityError(Exception):
@@ -33,6 +36,7 @@ class AuthorityError(Exception):
         code: the provider's own code, if it gave one.
         trace_id: what the provider's support asks for (Cloudflare: `CF-Ray`).
         cause: which of the kinds above it is, as `spec.failover.on` uses it; a more special class has that of its kind.
+        reason: what events and the state of the authority call it: the cause, or a narrower word for it.
     """
 
     cause: ClassVar[str] = "Unavailable"
@@ -60,8 +64,16 @@ class AuthorityError(Exception):
         return "" if named in self.message else named
 
     @property
+    def reason(self) -> str:
+        """The cause, or a narrower word for it."""
+        return self.cause
+
+    @property
     def detail(self) -> str:
         """The message with what a provider's support asks for, without the authority's name."""
+        return self._detailed(self.message)
+
+    def _detailed(self, message: str) -> str:
         details = [
             text
             for text in (
@@ -71,7 +83,17 @@ class AuthorityError(Exception):
             )
             if text
         ]
-        return self.message + (f" ({', '.join(details)})" if details else "")
+        return message + (f" ({', '.join(details)})" if details else "")
+
+    @property
+    def final_detail(self) -> str:
+        """As `detail`, for a request that has ended: without a word on when the next attempt is."""
+        return self.detail
+
+    @property
+    def final(self) -> str:
+        """As `str`, for a request that has ended; the same for the same cause, whoever met it."""
+        return f"{self.authority}: {self.final_detail}"
 
     def __str__(self) -> str:
         return f"{self.authority}: {self.detail}"
@@ -130,9 +152,24 @@ class Unauthorized(AuthorityError):  # noqa: N818
 
 
 class Rejected(AuthorityError):  # noqa: N818
-    """This request is refused and would be refused again."""
+    """This request is refused and would be refused again.
+
+    Attributes:
+        asked_for: names of the certificate that was asked for, where a person should be told; empty otherwise.
+    """
 
     cause = "Rejected"
+    asked_for: tuple[str, ...] = ()
+
+    @property
+    def detail(self) -> str:
+        """As of any failure, with the first names that were asked for, unless the provider's words hold one already."""
+        said = self.message.lower()
+        if not self.asked_for or any(_is_word(name.lower(), said) for name in self.asked_for):
+            return self._detailed(self.message)
+        names = ", ".join(self.asked_for[:MOST_NAMES])
+        more = f" and {left} more" if (left := len(self.asked_for) - MOST_NAMES) > 0 else ""
+        return self._detailed(f"{self.message.rstrip(' .')}: {names}{more}")
 
 
 class Unsupported(AuthorityError):  # noqa: N818
@@ -186,3 +223,8 @@ class NotSentError(Exception):
     def __init__(self, reason: Exception) -> None:
         super().__init__(str(reason))
         self.reason = reason
+
+
+def _is_word(name: str, text: str) -> bool:
+    """Whether a text holds a name, and not only a longer one that it is a part of."""
+    return re.search(rf"(?<![\w.*-]){re.escape(name)}(?![\w-]|\.\w)", text) is not None

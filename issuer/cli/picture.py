@@ -35,6 +35,7 @@ _COLOURS: Final = {
     "Degraded": "yellow",
     "Open": "red",
     "Unauthorized": "red",
+    "SecretNotFound": "red",
     "Misconfigured": "red",
     "Untested": "dim",
     "Unknown": "dim",

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 import uvloop
 
+from issuer import __version__
 from issuer.api.duration import human
 from issuer.cli.environment import Command
 from issuer.cli.parameters import Address, ListenAddress, Namespace, ObjectName, Seconds
@@ -44,7 +45,7 @@ ALIASES: Final = {
 LOOP_FACTORY: Final = uvloop.new_event_loop
 """The event loop that the controller runs on, and with it each test that drives the controller."""
 
-_log = logs.get_logger(__name__)
+log = logs.get_logger(__name__)
 
 
 def own_namespace() -> str:
@@ -178,7 +179,7 @@ async def _run(flags: dict[str, Any]) -> int:
             observer=metrics.api_call,
         )
     except KubeError as error:
-        _log.error("no Kubernetes API", error=str(error))
+        log.error("no Kubernetes API", error=str(error))  # noqa: TRY400 - a traceback says no more
         return 1
     program = Program(client, metrics, options)
     client.guard = program.may_write
@@ -186,19 +187,20 @@ async def _run(flags: dict[str, Any]) -> int:
     server = ObserveServer(listen.host, listen.port, metrics, healthy=program.trouble, ready=program.unready)
     try:
         await server.start()
+        log.info("starting", version=__version__, api=client.url, **_starting(flags, options))
         if await _reached(client, stop):
             await program.run(stop)
     except ListenError as error:
-        _log.error("cannot listen", error=str(error))
+        log.error("cannot listen", error=str(error))  # noqa: TRY400
         return 1
     except LeaseLostError as error:
-        _log.error("lease lost, leaving the work to another replica", error=str(error))
+        log.error("lease lost, leaving the work to another replica", error=str(error))  # noqa: TRY400
         return 1
     finally:
         await server.stop()
         await program.transport.aclose()
         await client.close()
-    _log.info("stopped")
+    log.info("stopped")
     return 0
 
 
@@ -215,7 +217,7 @@ async def _reached(client: KubeClient, stop: asyncio.Event) -> bool:
         except KubeError as error:
             if str(error) != complaint:
                 complaint = str(error)
-                _log.error("no Kubernetes API, waiting for it", url=client.url, error=complaint)
+                log.error("no Kubernetes API, waiting for it", url=client.url, error=complaint)  # noqa: TRY400
         else:
             return True
         with contextlib.suppress(TimeoutError):
@@ -264,6 +266,20 @@ def _options(flags: dict[str, Any]) -> Options:
         grace=flags["grace"],
         allow_insecure_endpoints=flags["allow_insecure_endpoints"],
     )
+
+
+def _starting(flags: dict[str, Any], options: Options) -> dict[str, object]:
+    """What the first line of the log says of how this process runs."""
+    listen: Address = flags["listen"]
+    return {
+        "scope": "namespaces" if options.namespaces else "cluster",
+        "namespaces": list(options.namespaces) or None,
+        "cluster_issuers": options.cluster_issuers,
+        "cluster_resource_namespace": options.cluster_resource_namespace,
+        "listen": f"[{listen.host}]:{listen.port}" if ":" in listen.host else f"{listen.host}:{listen.port}",
+        "identity": options.identity,
+        "lease": f"{options.lease_namespace}/{options.lease_name}" if options.leader_election else None,
+    }
 
 
 def _on_signals(stop: Callable[[], None]) -> None:

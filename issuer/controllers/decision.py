@@ -78,6 +78,7 @@ class Pend:
         message: for the condition.
         cause: in a word, see `cause_of`.
         why: the same for the same reason, whatever the attempt; the condition is written when this changes.
+        until: the end of the message.
         event: reason of the event.
         retry_in: least seconds until the next go; None to wait for a change of the issuer or for the deadline.
         expires: when the deadline is.
@@ -86,6 +87,7 @@ class Pend:
     message: str
     cause: str
     why: str
+    until: str
     event: str
     retry_in: float | None
     expires: datetime
@@ -152,6 +154,7 @@ class History:
         had_turn: its authorities were asked at least once.
         outcome: of the go that has just ended.
         last: of the last go that did not sign, for the message at the deadline.
+        turns: goes at its authorities, by this process.
         seen: when the request was first seen, or None: now.
         known_deadline: of its issuer, in seconds, when that could last be read; None if it never could.
     """
@@ -161,6 +164,7 @@ class History:
     known_deadline: float | None = None
     outcome: Issued | NotIssued | None = None
     last: NotIssued | None = None
+    turns: int = 0
 
 
 NOTHING_DONE: Final = History()
@@ -219,14 +223,14 @@ def _decide_approved(request: Request, issuer: IssuerView | None, now: datetime,
     expires = expiry(request, issuer, now, history)
     late = now >= expires
     if issuer is None or issuer.problem is not None:
-        return _without_issuer(request, issuer, expires, late=late)
+        return _without_issuer(request, issuer, now, expires)
     only = _restriction(request, issuer.authorities)
     if isinstance(only, Fail):
         return only
     last = _telling(history)
     if last is not None and last.terminal:
         return Fail(
-            message=_reasons(last.failures),
+            message=_final(last.failures),
             event=_event(last.failures),
             cause=cause_of(last.failures),
             why=_summary(last.failures),
@@ -240,7 +244,7 @@ def _decide_approved(request: Request, issuer: IssuerView | None, now: datetime,
             why=_summary(failures),
         )
     if isinstance(history.outcome, NotIssued):
-        return _pend(last or history.outcome, expires)
+        return _pend(last or history.outcome, request.approved_at or now, expires, history.turns)
     return Sign(csr=signing_request, duration=duration, only=only, expires=expires, late=late)
 
 
@@ -251,30 +255,36 @@ def _telling(history: History) -> NotIssued | None:
     return history.last
 
 
-def _pend(outcome: NotIssued, expires: datetime) -> Pend:
+def _pend(outcome: NotIssued, since: datetime, expires: datetime, turns: int) -> Pend:
+    """It waits. How often it was tried is said as of now, and is no reason to write the condition again."""
+    tried = f", {turns} attempt{'' if turns == 1 else 's'}" if turns else ""
+    until = f"retrying until {moment(expires)}"
     return Pend(
-        message=f"{_reasons(outcome.failures)}; retrying until {moment(expires)}",
+        message=f"{_reasons(outcome.failures)}; pending since {moment(since)}{tried}; {until}",
         cause=cause_of(outcome.failures),
         why=_summary(outcome.failures),
+        until=until,
         event=_event(outcome.failures),
         retry_in=outcome.retry_in,
         expires=expires,
     )
 
 
-def _without_issuer(request: Request, issuer: IssuerView | None, expires: datetime, *, late: bool) -> Decision:
+def _without_issuer(request: Request, issuer: IssuerView | None, now: datetime, expires: datetime) -> Decision:
     if issuer is None:
         event, problem = "IssuerNotFound", _missing(request)
     else:
         event, problem = "IssuerNotReady", f"{issuer.title} cannot be used: {issuer.problem}"
-    if late:
+    if now >= expires:
         return Fail(
             message=f"not signed by the deadline: {problem}", event="DeadlineExceeded", cause=event, why=problem
         )
+    until = f"waiting until {moment(expires)}"
     return Pend(
-        message=f"{problem}; waiting until {moment(expires)}",
+        message=f"{problem}; pending since {moment(request.approved_at or now)}; {until}",
         cause=event,
         why=problem,
+        until=until,
         event=event,
         retry_in=None,
         expires=expires,
@@ -284,9 +294,11 @@ def _without_issuer(request: Request, issuer: IssuerView | None, expires: dateti
 def _missing(request: Request) -> str:
     ref = request.issuer_ref
     if ref.kind not in KINDS:
-        return f"issuerRef.kind {ref.kind or '(none)'} is no kind of {GROUP}; it has {' and '.join(KINDS)}"
+        wrong = f"issuerRef.kind {ref.kind or '(none)'} is no kind of {GROUP}; it has {' and '.join(KINDS)}"
+        return f"{wrong}: fix issuerRef of the Certificate"
     where = f" in namespace {request.metadata.namespace}" if ref.kind == ISSUER_KIND else ""
-    return f"{ref.kind} {ref.name} does not exist{where}; create it or correct issuerRef"
+    # That of a CertificateRequest cannot be changed.
+    return f"{ref.kind} {ref.name} does not exist{where}: create it, or fix issuerRef of the Certificate"
 
 
 def _parse_csr(request: Request) -> csr.SigningRequest | Fail:
@@ -305,7 +317,7 @@ def _parse_duration(request: Request) -> timedelta | Fail:
     except InvalidDurationError as error:
         return _invalid(f"spec.duration: {error}")
     if seconds <= 0:
-        return _invalid(f"spec.duration: {text} is no time to live")
+        return _invalid(f"spec.duration: {text} must be longer than 0s")
     return timedelta(seconds=seconds)
 
 
@@ -332,7 +344,7 @@ def cause_of(failures: Sequence[AuthorityError]) -> str:
 
 def _summary(failures: Sequence[AuthorityError]) -> str:
     """What each authority came to: the same for the same reasons, whatever the attempt."""
-    return "; ".join(" ".join(filter(None, (one.authority, one.cause, one.code))) for one in failures)
+    return "; ".join(" ".join(filter(None, (one.authority, one.reason, one.code))) for one in failures)
 
 
 def _invalid(message: str) -> Fail:
@@ -359,7 +371,7 @@ def _denial(request: Request) -> str:
 
 
 def _overdue(deadline: float, failures: Sequence[AuthorityError]) -> str:
-    known = _reasons(failures) if failures else "no authority could be asked"
+    known = _final(failures) if failures else "no authority could be asked"
     return f"not signed within the deadline of {human(deadline)} after approval: {known}"
 
 
@@ -367,7 +379,12 @@ def _reasons(failures: Sequence[AuthorityError]) -> str:
     return "; ".join(str(failure) for failure in failures) or "no authority may sign this request"
 
 
+def _final(failures: Sequence[AuthorityError]) -> str:
+    """As `_reasons`, for a request that has ended: nothing is tried again for it."""
+    return "; ".join(failure.final for failure in failures) or "no authority may sign this request"
+
+
 def _event(failures: Sequence[AuthorityError]) -> str:
-    """The reason of the event: the cause, where all authorities share one."""
-    causes = {failure.cause for failure in failures}
-    return f"Authority{causes.pop()}" if len(causes) == 1 else "AuthoritiesFailed"
+    """The reason of the event: the cause or a narrower word for it, where all authorities share one."""
+    reasons = {failure.reason for failure in failures}
+    return f"Authority{reasons.pop()}" if len(reasons) == 1 else "AuthoritiesFailed"

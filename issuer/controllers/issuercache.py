@@ -23,6 +23,7 @@ from issuer.authorities import registry
 from issuer.authorities.errors import Unauthorized, Unavailable
 from issuer.controllers.decision import KINDS, IssuerView
 from issuer.pki.certificate import InvalidCertificateError, load_bundle
+from issuer.signing.observer import AccountUser
 from issuer.signing.plan import IssuerPlan, PlannedAuthority
 
 if TYPE_CHECKING:
@@ -48,6 +49,11 @@ class IssuerId:
 
     def __str__(self) -> str:
         return f"{self.kind} {self.key}"
+
+    @property
+    def fields(self) -> dict[str, str]:
+        """For a log line; without a namespace where it has none."""
+        return AccountUser("", self.kind, str(self.key)).fields
 
     @classmethod
     def of(cls, kind: str, key: str) -> IssuerId:
@@ -211,7 +217,7 @@ def _roots_of_secret(authority: str, reference: SecretKeyReference, context: Aut
             data = await context.secrets.read(context.namespace, reference.name)
             return load_bundle(data[reference.key])
         except SecretMissingError as error:
-            raise Unauthorized(authority, f"caBundleSecretRef: {error}", code="SecretMissing") from None
+            raise Unauthorized(authority, f"caBundleSecretRef: {error}", code="SecretMissing") from error
         except SecretError as error:
             raise Unavailable(authority, f"caBundleSecretRef: {error}") from None
         except KeyError:

@@ -9,23 +9,26 @@ breakers of the engine. Both go into one status, which is written only when it s
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from issuer.api import condition
-from issuer.api.condition import FALSE, READY, TRUE, Condition
+from issuer.api.condition import READY, TRUE
 from issuer.api.issuer import GROUP, PLURALS, VERSION, AuthorityStatus, Issuer, IssuerStatus
-from issuer.api.meta import format_time
+from issuer.api.meta import format_time, parse_time
 from issuer.controllers.issuercache import IssuerId
+from issuer.controllers.readiness import CAN_SIGN, WELL, readiness
 from issuer.controllers.reporter import reference
 from issuer.controllers.status import patch
 from issuer.controllers.topics import AccountChanged, IssuerChanged
-from issuer.kube.errors import ConflictError, KubeError, NotFoundError
-from issuer.kube.queue import Priority
+from issuer.kube.errors import ConflictError, KubeError, LeaseLostError, NotFoundError
+from issuer.kube.queue import Priority, TryAgainError
 from issuer.kube.rbac import Rule
 from issuer.kube.resource import Resource
 from issuer.observe.logs import get_logger
+from issuer.observe.repeats import Repeats
 
 if TYPE_CHECKING:
     import random
@@ -42,7 +45,7 @@ if TYPE_CHECKING:
     from issuer.signing.engine import FailoverEngine
     from issuer.signing.health import AuthorityHealth
 
-_log = get_logger(__name__)
+log = get_logger(__name__)
 
 RESOURCES: Final = {
     kind: Resource(GROUP, VERSION, plural, namespaced=kind == "CDNIssuer") for kind, plural in PLURALS.items()
@@ -56,7 +59,6 @@ ISSUERS_AT_A_TIME: Final = 1
 """Looks at one issuer at the same time."""
 SHARE_OF_A_STOP: Final = 0.5
 """Of the time of a stop, for checks that are under way."""
-CAN_SIGN: Final = frozenset({"Available", "Degraded", "Untested", "Unknown"})
 
 
 class IssuerController:
@@ -98,6 +100,7 @@ class IssuerController:
         self._checks: dict[IssuerId, tuple[int, float]] = {}
         self._usable: set[IssuerId] = set()
         """Issuers that were Ready when they were last looked at, whether or not their status could be written."""
+        self._repeats = Repeats(_loop_time)
         self._started = False
         self.informers = tuple(informers.values())
         for informer in self.informers:
@@ -173,7 +176,8 @@ class IssuerController:
                 self._topics.publish(IssuerChanged(id_))
         elif not ready:
             self._usable.discard(id_)
-        well = ready and all(authority.state in CAN_SIGN for authority in status.authorities)
+        states = self._engine.states(entry.plan) if entry.plan else ()
+        well = ready and all(health.state in CAN_SIGN and health.check != "failed" for health in states)
         every = (CHECK_EVERY if well else CHECK_EVERY_WHEN_UNWELL) * self._random.uniform(0.8, 1.2)
         self._checks[id_] = (entry.generation, asyncio.get_running_loop().time() + every)
         self._queue.add_after(id_, every, lane=str(id_))
@@ -187,8 +191,8 @@ class IssuerController:
 
     def _status(self, issuer: Issuer, entry: CachedIssuer) -> IssuerStatus:
         now, generation = self._now(), issuer.metadata.generation
-        healths = self._engine.states(entry.plan) if entry.plan else ()
-        ready = _ready(entry, healths)
+        healths = _remembered(self._engine.states(entry.plan), issuer) if entry.plan else ()
+        ready = readiness(entry.view, healths)
         return IssuerStatus(
             conditions=condition.upsert(
                 issuer.status.conditions, msgspec.structs.replace(ready, observed_generation=generation), now
@@ -207,42 +211,42 @@ class IssuerController:
         except (ConflictError, NotFoundError):
             self._queue.add_after(_id(issuer), SOON, lane=str(_id(issuer)))
             return
-        except KubeError as error:
-            _log.warning("issuer status not written", issuer=str(_id(issuer)), error=str(error))
+        except LeaseLostError:
             raise
+        except KubeError as error:
+            left_out = self._repeats.due(_id(issuer))
+            if left_out is not None:
+                log.warning(
+                    "issuer status not written", **_id(issuer).fields, error=str(error), left_out=left_out or None
+                )
+            raise TryAgainError from error
+        self._repeats.over(_id(issuer))
         ready = condition.find(status.conditions, READY)
         if ready and not condition.same_meaning(issuer.ready, ready):
-            type_: EventType = "Normal" if ready.reason == "AuthoritiesAvailable" else "Warning"
+            type_: EventType = "Normal" if ready.reason in WELL else "Warning"
             self._events.emit(
                 reference(issuer.metadata, issuer.kind, RESOURCES[issuer.kind].api_version),
                 type_,
                 ready.reason,
                 ready.message,
             )
-            _log.info(
+            report = log.info if ready.status == TRUE else log.warning
+            report(
                 "issuer changed",
-                issuer=str(_id(issuer)),
-                ready=ready.status,
+                **_id(issuer).fields,
+                ready=ready.status == TRUE,
                 reason=ready.reason,
                 message=ready.message,
             )
 
 
-def _ready(entry: CachedIssuer, healths: tuple[AuthorityHealth, ...]) -> Condition:
-    if entry.view.problem is not None:
-        return Condition(READY, FALSE, "InvalidSpec", entry.view.problem)
-    able = [health.name for health in healths if health.state in CAN_SIGN]
-    unable = [
-        f"{health.name} is {health.state}: {health.message}" for health in healths if health.state not in CAN_SIGN
-    ]
-    if not able:
-        return Condition(READY, FALSE, "NoAuthorityAvailable", "no authority can sign now; " + "; ".join(unable))
-    ignored = (
-        f"; this version does not know, and ignores, {', '.join(entry.view.ignored)}" if entry.view.ignored else ""
-    ) + "".join(f"; {clause}" for clause in entry.view.without_effect)
-    if unable:
-        return Condition(READY, TRUE, "Degraded", f"{able[0]} signs; " + "; ".join(unable) + ignored)
-    return Condition(READY, TRUE, "AuthoritiesAvailable", f"{able[0]} signs{ignored}")
+def _remembered(healths: tuple[AuthorityHealth, ...], issuer: Issuer) -> tuple[AuthorityHealth, ...]:
+    """With what a former process knew: when each authority last signed, unless the issuer has changed since."""
+    ready = issuer.ready
+    if ready is None or ready.observed_generation != issuer.metadata.generation:
+        return healths
+    known = {one.name: parse_time(one.last_success_time) for one in issuer.status.authorities}
+    return tuple(replace(health, last_success=health.last_success or known.get(health.name)) for health in healths)
 
 
 def _authority_status(health: AuthorityHealth) -> AuthorityStatus:
@@ -266,3 +270,7 @@ def _says(status: IssuerStatus) -> object:
 
 def _id(issuer: Issuer) -> IssuerId:
     return IssuerId(issuer.kind, issuer.metadata.key)
+
+
+def _loop_time() -> float:
+    return asyncio.get_running_loop().time()

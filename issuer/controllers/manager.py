@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from issuer.kube.lease import LeaderElector
     from issuer.observe.metrics import Measure
 
-_log = get_logger(__name__)
+log = get_logger(__name__)
 
 DRAIN_POLL: Final = 0.1
 """Seconds between two looks for what can be written while a stop waits for calls that are under way."""
@@ -143,6 +143,7 @@ class Manager:
         """
         tasks = [asyncio.create_task(informer.run()) for informer in self.informers()]
         tasks.append(asyncio.create_task(self._events.run()))
+        telling = asyncio.create_task(self._tell_when_filled())
         work = asyncio.create_task(self._work())
         stopped = asyncio.create_task(stop.wait())
         try:
@@ -155,7 +156,7 @@ class Manager:
                 if task.done():
                     task.result()
         finally:
-            await _cancel(work, stopped, *tasks)
+            await _cancel(work, stopped, telling, *tasks)
             if self._elector is not None:
                 await self._elector.release()
 
@@ -231,6 +232,14 @@ class Manager:
             watch_silence_seconds=silence,
         )
 
+    async def _tell_when_filled(self) -> None:
+        """Say how many objects there are, once, whether or not this replica leads."""
+        counts: dict[str, int] = {}
+        for informer in self.informers():
+            await informer.synced.wait()
+            counts[str(informer.resource)] = len(list(informer.items()))
+        log.info("caches filled", objects=counts)
+
     async def _work(self) -> None:
         if self._elector is not None:
             await self._elector.lead(self._lead)
@@ -263,7 +272,7 @@ class Manager:
 
         What is signed is written first and beside the waiting, so that no call that hangs costs it its time.
         """
-        _log.info("stopping", grace=self._grace)
+        log.info("stopping", grace=self._grace)
         self._stopping = True
         if not self._leading:
             return
@@ -286,8 +295,8 @@ async def _repeat(chore: Chore) -> None:
         await asyncio.sleep(chore.every)
         try:
             await chore.run()
-        except Exception:  # noqa: BLE001 - whatever it is
-            _log.exception("a chore failed", chore=chore.name, retry_in=chore.every)
+        except Exception:
+            log.exception("a chore failed", chore=chore.name, retry_in=chore.every)
 
 
 async def _cancel(*tasks: asyncio.Task[Any]) -> None:

@@ -6,13 +6,16 @@ from typing import TYPE_CHECKING
 
 from issuer.controllers.topics import AccountChanged, AccountRecovered
 from issuer.observe.logs import get_logger
+from issuer.signing.breaker import BreakerState
+from issuer.signing.failures import moment
+from issuer.signing.observer import AccountUser
 
 if TYPE_CHECKING:
     from issuer.controllers.topics import Topics
     from issuer.observe.metrics import Metrics
-    from issuer.signing.breaker import BreakerState
+    from issuer.signing.observer import BreakerChange
 
-_log = get_logger(__name__)
+log = get_logger(__name__)
 
 
 class EngineObserver:
@@ -26,23 +29,39 @@ class EngineObserver:
     def __init__(self, metrics: Metrics, topics: Topics) -> None:
         self._metrics = metrics
         self._topics = topics
+        self._users: dict[str, AccountUser] = {}
+        """Who came to each account last, for the log."""
 
     def attempt(self, issuer: str, authority: str, call: str, result: str, seconds: float) -> None:
         """A call to an authority has ended."""
         self._metrics.authority_call(issuer=issuer, authority=authority, call=call, result=result, seconds=seconds)
 
-    def breaker(self, account: str, authority: str, state: BreakerState) -> None:
-        """A breaker has changed."""
-        self._metrics.breaker(account=account, authority=authority, state=state.value)
-        _log.warning("circuit breaker", account=account, authority=authority, state=state.value)
-        self._topics.publish(AccountChanged(account))
+    def breaker(self, change: BreakerChange) -> None:
+        """A breaker has changed. That it opened is a warning, what follows is the ordinary course."""
+        self._metrics.breaker(account=change.account, authority=change.user.authority, state=change.state.value)
+        fields = {**change.user.fields, "account": change.account, "state": change.state.value}
+        if change.state is BreakerState.OPEN:
+            error = change.error
+            log.warning(
+                "circuit breaker",
+                **fields,
+                consecutive_failures=change.failures,
+                cause=error.cause if error else None,
+                error=error.detail if error else None,
+                next_probe=moment(change.next_probe) if change.next_probe else None,
+            )
+        else:
+            log.info("circuit breaker", **fields)
+        self._topics.publish(AccountChanged(change.account))
 
-    def account(self, account: str, authority: str, state: BreakerState) -> None:
+    def account(self, account: str, user: AccountUser, state: BreakerState) -> None:
         """An authority uses this account from now on."""
-        self._metrics.breaker(account=account, authority=authority, state=state.value)
+        self._users[account] = user
+        self._metrics.breaker(account=account, authority=user.authority, state=state.value)
 
     def forgotten(self, account: str) -> None:
         """Nobody uses this account any more."""
+        self._users.pop(account, None)
         self._metrics.forget_account(account=account)
 
     def failover(self, issuer: str, from_: str, to: str, cause: str) -> None:
@@ -53,8 +72,12 @@ class EngineObserver:
         """A credential was refused."""
         self._topics.publish(AccountChanged(account))
 
+    def proven(self, account: str) -> None:
+        """Its first signature: its issuers may say so."""
+        self._topics.publish(AccountChanged(account))
+
     def recovered(self, account: str) -> None:
         """What waits for this account may try now."""
-        _log.info("authority recovered", account=account)
+        log.info("authority recovered", **self._users.get(account, AccountUser()).fields, account=account)
         self._topics.publish(AccountChanged(account))
         self._topics.publish(AccountRecovered(account))

@@ -91,6 +91,11 @@ class Request(Protocol):
         """What its status says of its state; empty if nobody has said anything."""
         ...
 
+    @property
+    def told_why(self) -> str:
+        """What its status says that each authority came to, see `Pend.why`; empty if nothing was said of that."""
+        ...
+
 
 class RequestKind(Protocol):
     """A kind of requests: where they are, and how they are read and written."""

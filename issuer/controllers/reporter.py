@@ -6,6 +6,7 @@ after the status they are about; a Pending event is told when its reason changes
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Final
 
 from issuer.api import request as api
@@ -13,6 +14,7 @@ from issuer.controllers.decision import Fail, Issue, Pend
 from issuer.controllers.issuercache import issuer_id
 from issuer.kube.events import ObjectReference
 from issuer.observe.logs import get_logger
+from issuer.observe.repeats import Repeats
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     from issuer.kube.events import EventRecorder
     from issuer.observe.metrics import Metrics
 
-_log = get_logger(__name__)
+log = get_logger(__name__)
 
 OUTCOMES: Final = {api.REASON_FAILED: "failed", api.REASON_DENIED: "denied"}
 
@@ -39,15 +41,17 @@ class RequestReporter:
         self._metrics = metrics
         self._kind = kind
         self._now = now
+        self._repeats = Repeats(_loop_time)
 
     def pending(self, request: Request, verdict: Pend) -> None:
         """It waits, for a reason that is new."""
+        self._repeats.over(request.metadata.uid)
         self._events.emit(self._reference(request), "Warning", verdict.event, verdict.message)
         if (certificate := _certificate(request)) is not None:
             # cert-manager copies Failed and Denied to the Certificate, but never Pending.
             message = f"{self._kind.kind} {request.metadata.name}: {verdict.message}"
             self._events.emit(certificate, "Warning", verdict.event, message)
-        _log.warning("request pending", **_fields(request), reason=verdict.event, message=verdict.message)
+        log.warning("request pending", **_fields(request), reason=verdict.event, message=verdict.message)
 
     def unapproved(self, request: Request, message: str, is_first: bool) -> None:  # noqa: FBT001 - a callback
         """No approver speaks about it; the log says so for the first request of an issuer only."""
@@ -57,29 +61,30 @@ class RequestReporter:
                 certificate, "Warning", "NotApproved", f"{self._kind.kind} {request.metadata.name}: {message}"
             )
         if is_first:
-            _log.warning("request not approved", **_fields(request), message=message)
+            log.warning("request not approved", **_fields(request), message=message)
 
     def finished(self, request: Request, verdict: Fail | Issue) -> None:
         """It has ended, and its status says so."""
+        self._repeats.over(request.metadata.uid)
         if isinstance(verdict, Issue):
             self._issued(request, verdict)
         else:
             self._count(request, OUTCOMES[verdict.reason], "")
             self._events.emit(self._reference(request), "Warning", verdict.event, verdict.message)
-            _log.error("request failed", **_fields(request), reason=verdict.event, message=verdict.message)
+            log.error("request failed", **_fields(request), reason=verdict.event, message=verdict.message)
 
     def _issued(self, request: Request, verdict: Issue) -> None:
         issued = verdict.issued
         seconds = self._count(request, "issued", issued.authority)
         why = f" ({verdict.authority_message})" if issued.passed_over else ""
         self._events.emit(self._reference(request), "Normal", "CertificateIssued", verdict.message + why)
-        _log.info(
+        log.info(
             "request issued",
             **_fields(request),
             authority=issued.authority,
             seconds=round(seconds, 3),
             fingerprint=issued.fingerprint,
-            passed_over=[str(error) for error in issued.passed_over],
+            passed_over=[str(error) for error in issued.passed_over] or None,
         )
 
     def _count(self, request: Request, outcome: str, authority: str) -> float:
@@ -98,20 +103,30 @@ class RequestReporter:
         return seconds
 
     def write_failed(self, request: Request, verdict: Verdict, error: KubeError) -> None:
-        """The status could not be written; it is tried again."""
-        _log.warning("status not written", **_fields(request), verdict=type(verdict).__name__, error=str(error))
+        """The status could not be written; it is tried again. Told once a minute for each request."""
+        left_out = self._repeats.due(request.metadata.uid)
+        if left_out is not None:
+            log.warning(
+                "status not written",
+                **_fields(request),
+                verdict=type(verdict).__name__,
+                error=str(error),
+                left_out=left_out or None,
+            )
 
     def dropped(self, request: Request, verdict: Verdict, delivery: Delivery) -> None:
         """A result has no one to go to."""
-        _log.warning("result dropped", **_fields(request), verdict=type(verdict).__name__, because=delivery.value)
+        log.warning("result dropped", **_fields(request), verdict=type(verdict).__name__, because=delivery.value)
 
     def unsettled(self, request: Request, error: KubeError) -> None:
         """It is gone, or has ended without us, and the API server does not say with which certificate; asked again."""
-        _log.warning("end not known yet", **_fields(request), error=str(error))
+        left_out = self._repeats.due(request.metadata.uid)
+        if left_out is not None:
+            log.warning("end not known yet", **_fields(request), error=str(error), left_out=left_out or None)
 
     def crashed(self, request: Request, error: Exception) -> None:
         """A defect of ours; the request is tried again and ends at its deadline."""
-        _log.error("internal error", **_fields(request), error=type(error).__name__, exc_info=error)
+        log.error("internal error", **_fields(request), error=type(error).__name__, exc_info=error)
 
     def _reference(self, request: Request) -> ObjectReference:
         return reference(request.metadata, self._kind.kind, self._kind.resource.api_version)
@@ -138,10 +153,17 @@ def _certificate(request: Request) -> ObjectReference | None:
     )
 
 
-def _fields(request: Request) -> dict[str, str | None]:
+def _fields(request: Request) -> dict[str, str]:
+    meta = request.metadata
+    certificate = meta.annotation(api.CERTIFICATE_NAME_ANNOTATION)
     return {
-        "request": str(request.metadata.key),
-        "uid": request.metadata.uid,
-        "certificate": request.metadata.annotation(api.CERTIFICATE_NAME_ANNOTATION),
-        "issuer": str(issuer_id(request.issuer_ref, request.metadata.namespace)),
+        "namespace": meta.namespace,
+        "name": meta.name,
+        "uid": meta.uid,
+        **({"certificate": certificate} if certificate else {}),
+        **issuer_id(request.issuer_ref, meta.namespace).fields,
     }
+
+
+def _loop_time() -> float:
+    return asyncio.get_running_loop().time()

@@ -287,7 +287,7 @@ class RequestController:
 
     def _pend(self, state: RequestState, verdict: Pend, now: datetime) -> Result:
         """Say once why a request waits, and take it up again later."""
-        if state.why == verdict.why or (state.why is None and state.request.told == verdict.message):
+        if state.why == verdict.why or (state.why is None and _says(state.request, verdict)):
             state.why, state.pending = verdict.why, None
         else:
             state.pending, state.write_due, state.writes = verdict, -math.inf, 0
@@ -411,6 +411,11 @@ class RequestController:
 
 def _loop_time() -> float:
     return asyncio.get_running_loop().time()
+
+
+def _says(request: Request, verdict: Pend) -> bool:
+    """Whether a former process has written this already; how often it had tried by then is no matter."""
+    return request.told_why == verdict.why and request.told.endswith(verdict.until)
 
 
 def _turn_due(state: RequestState, verdict: Pend) -> float:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from issuer.controllers.issuercache import IssuerId
 
-_log = get_logger(__name__)
+log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,5 +60,5 @@ class Topics:
         for tell in self._subscribers.get(type(news), ()):
             try:
                 tell(news)
-            except Exception:  # noqa: BLE001 - a defect in one must not keep the news from the others
-                _log.exception("a subscriber failed", topic=type(news).__name__, news=str(news))
+            except Exception:  # a defect in one must not keep the news from the others
+                log.exception("a subscriber failed", topic=type(news).__name__, news=str(news))

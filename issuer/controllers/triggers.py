@@ -165,6 +165,7 @@ class RequestTriggers:
             had_turn=state.had_turn,
             last=state.last,
             outcome=outcome or state.issued,
+            turns=state.turns,
             seen=state.seen,
             known_deadline=known,
         )

@@ -11,7 +11,6 @@ about once an hour and an exec plugin's token ends when it ends.
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import ssl
 import time
@@ -20,12 +19,14 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
+import structlog
+
 from issuer.kube.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
-logger = logging.getLogger(__name__)
+log = structlog.get_logger(__name__)
 
 SERVICE_ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 """Where the kubelet puts a pod's token and the cluster's CA."""
@@ -93,7 +94,7 @@ class Access:
             async with asyncio.timeout(LOAD_TIMEOUT):
                 self._token = await self._load()
         except (ConfigurationError, TimeoutError) as error:
-            logger.warning("the credential for the Kubernetes API could not be read again: %s", str(error) or "timeout")
+            log.warning("the credential for the Kubernetes API could not be read again", error=str(error) or "timeout")
 
 
 async def locate(

@@ -13,13 +13,14 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-import logging
 import re
 import time
 from collections import OrderedDict
 from datetime import UTC, datetime
 from itertools import count
 from typing import TYPE_CHECKING, Final
+
+import structlog
 
 from issuer.kube.errors import ApiError, KubeError, ServerError, ThrottledError, UnreachableError
 from issuer.kube.eventwriter import MAX_NOTE, EventType, EventWriter, ObjectReference, Series, fitting
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MAX_NOTE", "MAX_WAITING", "WRITERS", "EventRecorder", "EventType", "ObjectReference"]
 
-logger = logging.getLogger(__name__)
+log = structlog.get_logger(__name__)
 
 INTERVAL: Final = 30.0
 """Seconds between two writes of the same Event."""
@@ -251,7 +252,7 @@ class EventRecorder:
 
     def _give_up(self, series: Series, error: KubeError) -> None:
         series.failures = 0
-        self._lost("failed", error=str(error), key=f"{series.namespace}/{series.regarding.name}")
+        self._lost("failed", error=str(error), namespace=series.namespace, name=series.regarding.name)
 
     def _lost(self, why: str, **details: str) -> None:
         """Count it; the log has one line for each reason in ten minutes, a metric has the rest."""
@@ -260,7 +261,7 @@ class EventRecorder:
         clock = self._monotonic()
         if why != "silenced" and clock - self._told.get(why, -TELL_AGAIN) >= TELL_AGAIN:
             self._told[why] = clock
-            logger.warning("Events are lost", extra={"reason": why, "lost_so_far": self.dropped, **details})
+            log.warning("Events are lost", reason=why, lost_so_far=self.dropped, **details)
 
 
 def _family(message: str) -> str:

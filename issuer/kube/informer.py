@@ -12,13 +12,13 @@ it is logged once, and `unreadable` tells of it.
 from __future__ import annotations
 
 import asyncio
-import logging
 import random as random_module
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 import msgspec
+import structlog
 
 from issuer.kube.decoding import ObjectDecoder, Unreadable
 from issuer.kube.errors import UnreachableError
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from issuer.kube.resource import Resource
     from issuer.kube.store import IndexFunction
 
-logger = logging.getLogger(__name__)
+log = structlog.get_logger(__name__)
 
 T = TypeVar("T", bound=KubeObject)
 
@@ -211,7 +211,7 @@ class Informer(Generic[T]):
                 handler(change)
             except Exception:
                 # One object that a handler cannot digest must not stop the news of all others.
-                logger.exception("a handler failed on a change", extra={"key": str(change.key)})
+                log.exception("a handler failed on a change", **change.key._asdict())
 
     def _listed(self, namespace: str) -> None:
         self._unlisted.discard(namespace)
@@ -280,7 +280,7 @@ class _Part(Generic[T]):
             found = self._decoder.one(item)
         except msgspec.DecodeError as error:
             # It has no name that can be read, so nothing can be said of it; a new list would bring it again.
-            logger.warning("an object of the watch cannot be read: %s", error)
+            log.warning("an object of the watch cannot be read", resource=str(self._resource), error=str(error))
             return
         if type_ == "DELETED":
             self._drop(found.metadata)
@@ -307,10 +307,8 @@ class _Part(Generic[T]):
         key, uid = found.metadata.key, found.metadata.uid
         known, self.unreadable[key] = self.unreadable.get(key), found
         if known is None or (known.metadata.uid, known.reason) != (uid, found.reason):
-            logger.warning(
-                "an object exists but cannot be read: %s",
-                found.reason,
-                extra={"resource": str(self._resource), "key": str(key)},
+            log.warning(
+                "an object exists but cannot be read", resource=str(self._resource), **key._asdict(), error=found.reason
             )
         old = self.store.get(key)
         if old is not None and old.metadata.uid != uid:

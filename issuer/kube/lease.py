@@ -16,7 +16,6 @@ Every write carries the resourceVersion of what was read, so two candidates cann
 from __future__ import annotations
 
 import asyncio
-import logging
 import math
 import random as random_module
 import time
@@ -25,6 +24,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
+import structlog
 
 from issuer.api.meta import format_micro_time
 from issuer.kube.client import decode
@@ -34,7 +34,7 @@ from issuer.kube.resource import LEASES, Resource
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-logger = logging.getLogger(__name__)
+log = structlog.get_logger(__name__)
 
 
 class Leases(Protocol):
@@ -167,7 +167,7 @@ class LeaderElector:
             LeaseLostError: the lease was lost and the work was cancelled.
         """
         await self._acquire()
-        logger.info("leading: %s/%s is held by %s", self._namespace, self._name, self.identity)
+        log.info("leading", **self._where, identity=self.identity)
         working = asyncio.ensure_future(work())
         renewing = asyncio.create_task(self._keep())
         try:
@@ -200,9 +200,9 @@ class LeaderElector:
         try:
             await self._put_back(held, spec)
         except KubeError as error:
-            logger.warning("the lease %s/%s could not be released: %s", self._namespace, self._name, error)
+            log.warning("the Lease could not be released", **self._where, error=str(error))
         else:
-            logger.info("released the lease %s/%s", self._namespace, self._name)
+            log.info("released the Lease", **self._where)
 
     async def _put_back(self, held: _Lease, spec: LeaseSpec) -> None:
         """Write the spec that gives it up, over whatever of ours is there.
@@ -235,7 +235,12 @@ class LeaderElector:
             working.cancel()
             _, pending = await asyncio.wait((working,), timeout=self._lease_duration - self._renew_deadline)
             if pending:
-                logger.error("the work goes on although the lease is lost: it does not let itself be cancelled")
+                log.error("the work goes on although the lease is lost: it does not let itself be cancelled")
+
+    @property
+    def _where(self) -> dict[str, str]:
+        """Which Lease, for the log."""
+        return {"lease_namespace": self._namespace, "lease": self._name}
 
     async def _keep(self) -> None:
         """Renew until it fails for too long."""
@@ -260,10 +265,10 @@ class LeaderElector:
             is_ours = await self._look_and_take()
         except KubeError as error:
             # Every two seconds, perhaps for hours: as a warning only when it is news.
-            level = logging.DEBUG if str(error) == self._complaint else logging.WARNING
+            report = log.debug if str(error) == self._complaint else log.warning
             self._complaint = str(error)
             self._forbidden = str(error) if isinstance(error, ForbiddenError) else ""
-            logger.log(level, "the lease %s/%s: %s", self._namespace, self._name, error)
+            report("the Lease cannot be had", **self._where, error=str(error))
             return False
         self._forbidden = ""
         return is_ours
@@ -286,7 +291,7 @@ class LeaderElector:
             self._observed = (spec, self._monotonic())
         if self._monotonic() - self._observed[1] < self._duration(spec):
             return False
-        logger.info("the lease of %s has run out", spec.holder_identity)
+        log.info("the Lease has run out", **self._where, holder=spec.holder_identity)
         return await self._take(found)
 
     async def _create(self) -> bool:
@@ -295,7 +300,7 @@ class LeaderElector:
             spec, now = self._observed[0], self._monotonic()
             if self._missed is None:
                 self._missed = now
-                logger.warning("the lease %s/%s of %s is gone", self._namespace, self._name, spec.holder_identity)
+                log.warning("the Lease is gone", **self._where, holder=spec.holder_identity)
             if now - self._missed < self._duration(spec):
                 return False
         meta = msgspec.Raw(msgspec.json.encode(_NewMeta(self._name, self._namespace)))
@@ -355,4 +360,4 @@ class LeaderElector:
 def _log_failure(working: asyncio.Future[None]) -> None:
     """The lease's end is what is raised; what the work made of being cancelled is only told."""
     if not working.cancelled() and (error := working.exception()) is not None:
-        logger.error("the work failed while it was being ended", exc_info=error)
+        log.error("the work failed while it was being ended", exc_info=error)

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-import logging
 import random as random_module
 from collections import OrderedDict
 from dataclasses import dataclass, field
@@ -25,12 +24,14 @@ from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
+import structlog
+
 from issuer.kube.backoff import Backoff
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Hashable
 
-logger = logging.getLogger(__name__)
+log = structlog.get_logger(__name__)
 
 PATIENCE: Final = 30.0
 """Seconds after which a RETRY that is due has its share beside the NEW ones: a flood cannot hold it back for ever."""
@@ -38,6 +39,10 @@ SHARE: Final = 4
 """Of so many places one goes to such a RETRY, and the others to NEW ones: neither can hold back the other for ever."""
 BEGUN_AT_ONCE: Final = 24
 """Handlers that are begun in one turn of the event loop; each runs to its first wait before anything else does."""
+
+
+class TryAgainError(Exception):
+    """What a handler raises to be called again after the backoff, when it has told the log itself what went wrong."""
 
 
 class Priority(IntEnum):
@@ -252,9 +257,11 @@ class WorkQueue(Generic[K]):
             # By `drain`, or by something in the handler that went astray: either way the key is not done.
             self._again(key)
             raise
+        except TryAgainError:
+            self._again(key)
         except Exception:
             delay = self._again(key)
-            logger.exception("handling failed, next try in %.1f s", delay, extra={"key": str(key)})
+            log.exception("handling failed", key=str(key), retry_in=round(delay, 1))
         else:
             self._backoffs.pop(key, None)
 

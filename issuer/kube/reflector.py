@@ -17,11 +17,11 @@ resourceVersion, and hangs for ever on a half-open connection. Here:
 from __future__ import annotations
 
 import asyncio
-import logging
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
+import structlog
 
 from issuer.kube.backoff import Backoff
 from issuer.kube.client import decode
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
     from issuer.kube.resource import Resource
 
-logger = logging.getLogger(__name__)
+log = structlog.get_logger(__name__)
 
 PAGE_SIZE: Final = 500
 WATCH_TIMEOUT: Final = (300.0, 600.0)
@@ -200,7 +200,7 @@ class Reflector:
             # Decoding takes the event loop for itself; the lease and everybody else get a turn between two pages.
             await asyncio.sleep(0)
         if self.resource_missing:
-            logger.info("%s are there now", self._resource)
+            log.info("the resource is there now", resource=str(self._resource))
             self.resource_missing = False
         self._version = meta.resource_version
         self._sink.listed()
@@ -258,7 +258,7 @@ class Reflector:
         self._version = None
         if self.field_selector is None:
             return self._failed(error)
-        logger.info("%s cannot be filtered by the server, so they are filtered here: %s", self._resource, error)
+        log.info("not filtered by the server, but here", resource=str(self._resource), error=str(error))
         self.field_selector = None
         return 0.0
 
@@ -269,7 +269,7 @@ class Reflector:
         if isinstance(error, GoneError) and not self._expired:
             self._touch()
             self._expired = True
-            logger.info("%s are listed again: what was known of them is too old", self._resource)
+            log.info("listed again, since what was known is too old", resource=str(self._resource))
             return 0.0
         return self._failed(error)
 
@@ -277,7 +277,7 @@ class Reflector:
         """429: as long as the server says, within a bound; where it says nothing, a backoff of its own."""
         self._touch()
         delay = max(self._throttle.next(), min(error.retry_after or 0.0, THROTTLED))
-        logger.info("watching %s is held back, next try in %.1f s: %s", self._resource, delay, error)
+        log.info("watch held back", resource=str(self._resource), retry_in=round(delay, 1), error=str(error))
         return delay
 
     def _well(self) -> None:
@@ -295,19 +295,14 @@ class Reflector:
         delay = max(self._backoff.next(), min(asked or 0.0, THROTTLED))
         if isinstance(error, NotFoundError):
             if not self.resource_missing:
-                logger.warning("%s do not exist in this cluster: is the CRD installed? Trying again.", self._resource)
+                log.warning("no such resource in this cluster: is the CRD installed?", resource=str(self._resource))
             self.resource_missing = True
         elif isinstance(error, ForbiddenError):
-            where = f"in namespace {self._namespace}" if self._namespace else "in the whole cluster"
-            logger.warning("no right to list and watch %s %s: %s", self._resource, where, error)
+            where = {"namespace": self._namespace} if self._namespace else {"scope": "cluster"}
+            log.warning("no right to list and watch", resource=str(self._resource), **where, error=str(error))
         else:
-            logger.log(
-                logging.INFO if first else logging.WARNING,
-                "watching %s was interrupted, next try in %.1f s: %s",
-                self._resource,
-                delay,
-                error,
-            )
+            report = log.info if first else log.warning
+            report("watch interrupted", resource=str(self._resource), retry_in=round(delay, 1), error=str(error))
         return delay
 
     def _touch(self) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
 
-from issuer.api.secret import SecretError, SecretMissingError
+from issuer.api.secret import SecretError, SecretForbiddenError, SecretMissingError
 from issuer.kube.client import decode
 from issuer.kube.errors import ForbiddenError, KubeError, NotFoundError
 from issuer.kube.resource import SECRETS, Resource
@@ -48,6 +48,7 @@ class _Entry:
     until: float
     data: Mapping[str, bytes] | None
     problem: str = ""
+    is_forbidden: bool = False
 
 
 _DECODER: Final = msgspec.json.Decoder(_Secret)
@@ -73,7 +74,8 @@ class SecretCache:
         """The decoded data of a Secret; at most `keep` seconds old, or read just now if `fresh`.
 
         Raises:
-            SecretMissingError: it does not exist, or reading it is forbidden.
+            SecretMissingError: it does not exist.
+            SecretForbiddenError: reading it is forbidden.
             SecretError: the Kubernetes API did not answer, or the content is not base64.
         """
         key = (namespace, name)
@@ -86,7 +88,8 @@ class SecretCache:
             # Shielded: a reader that gives up must not take the answer from the others.
             entry = await asyncio.shield(call)
         if entry.data is None:
-            raise SecretMissingError(namespace, name, entry.problem)
+            missing = SecretForbiddenError if entry.is_forbidden else SecretMissingError
+            raise missing(namespace, name, entry.problem)
         return entry.data
 
     def _kept(self, key: tuple[str, str]) -> _Entry | None:
@@ -109,15 +112,16 @@ class SecretCache:
         except ForbiddenError:
             return self._missing(
                 "may not be read: allow the controller's ServiceAccount the verb get on the resource secrets in "
-                f"namespace {namespace}, by a Role and a RoleBinding"
+                f"namespace {namespace}, by a Role and a RoleBinding",
+                is_forbidden=True,
             )
         except KubeError as error:
             raise SecretError(namespace, name, f"could not be read: {error}") from None
         decoded = {key: _decoded(namespace, name, key, value) for key, value in data.items()}
         return _Entry(self._monotonic() + self._keep, MappingProxyType(decoded))
 
-    def _missing(self, problem: str) -> _Entry:
-        return _Entry(self._monotonic() + min(KEEP_MISSING, self._keep), None, problem)
+    def _missing(self, problem: str, *, is_forbidden: bool = False) -> _Entry:
+        return _Entry(self._monotonic() + min(KEEP_MISSING, self._keep), None, problem, is_forbidden)
 
 
 def _decoded(namespace: str, name: str, key: str, value: str) -> bytes:

@@ -29,7 +29,7 @@ REMEMBER: Final = 60.0
 WORTH_A_LINE: Final = 1.0
 """Seconds of lag from which it is logged."""
 
-_log = get_logger(__name__)
+log = get_logger(__name__)
 
 
 class LoopHeartbeat:
@@ -71,7 +71,7 @@ class LoopHeartbeat:
         self._forget(now)
         self._late.append((now, late))
         if late >= WORTH_A_LINE:
-            _log.warning("the event loop was held up", seconds=round(late, 2))
+            log.warning("the event loop was held up", seconds=round(late, 2))
 
     def _forget(self, now: float) -> None:
         while self._late and self._late[0][0] < now - REMEMBER:

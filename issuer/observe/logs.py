@@ -1,8 +1,11 @@
 """Logging: one line per decision, as JSON for machines or in colours for people, and never a secret in it.
 
-structlog takes the lines of this program; what our libraries and `issuer.kube` write with the standard library's
-`logging` goes through the same formatter. So there is one place where a line is made, and that is where secrets are
-taken out (`issuer.observe.redaction`). Exceptions are shown without local variables, because that is where secrets are.
+structlog takes the lines of this program; what our libraries write with the standard library's `logging` goes through
+the same formatter. So there is one place where a line is made, and that is where secrets are taken out
+(`issuer.observe.redaction`). Exceptions are shown without local variables, because that is where secrets are.
+
+Objects are named by fields that can be filtered: a request by `namespace` and `name`, an issuer by `issuer_kind`,
+`issuer_namespace` and `issuer`, an entry of its list by `authority`. A field without a value is left out.
 """
 
 from __future__ import annotations
@@ -86,8 +89,8 @@ class _Handler(logging.StreamHandler[Any]):
 
 
 def _clean(_logger: WrappedLogger, _method: str, event: MutableMapping[str, Any]) -> EventDict:
-    """Take secrets out, and put what a reader looks for first to the front."""
-    clean = redact(event)
+    """Take secrets and fields without a value out, and put what a reader looks for first to the front."""
+    clean = {name: value for name, value in redact(event).items() if value is not None}
     return {name: clean.pop(name) for name in _FIRST if name in clean} | clean
 
 

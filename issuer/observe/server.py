@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 PATIENCE: Final = 2.0
 """Seconds that a stop waits for a reader that takes its answer slowly; a stop has signatures to deliver."""
 
-_log = get_logger(__name__)
+log = get_logger(__name__)
 
 
 class ListenError(Exception):
@@ -59,6 +59,7 @@ class ObserveServer:
         self._runner: web.AppRunner | None = None
         self._beating: asyncio.Task[None] | None = None
         self._app = web.Application()
+        self._app.on_response_prepare.append(_without_server)
         self._app.router.add_get("/healthz", _probe("healthy", healthy))
         self._app.router.add_get("/readyz", _probe("ready", ready))
         self._app.router.add_get("/metrics", self._render)
@@ -112,6 +113,11 @@ class ObserveServer:
         return web.Response(body=body, headers={"Content-Type": content_type})
 
 
+async def _without_server(_request: web.Request, response: web.StreamResponse) -> None:
+    """Versions of what this runs on are nobody's business who can reach the port."""
+    response.headers.pop("Server", None)
+
+
 def _probe(what: str, trouble: Callable[[], str | None]) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     """Answer 200 or 503. Each change is logged, because Kubernetes shows the reason in an event at best."""
     said: str | None = None
@@ -120,7 +126,7 @@ def _probe(what: str, trouble: Callable[[], str | None]) -> Callable[[web.Reques
         nonlocal said
         problem = trouble()
         if (problem is None) != (said is None):
-            report = _log.warning if problem else _log.info
+            report = log.warning if problem else log.info
             report(f"not {what}" if problem else what, reason=problem)
         said = problem
         return web.Response(status=503 if problem else 200, text=f"{problem or 'ok'}\n")

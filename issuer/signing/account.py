@@ -23,6 +23,7 @@ import structlog
 from issuer.signing.breaker import Breaker, BreakerSettings, BreakerState
 from issuer.signing.failures import BreakerOpen, CredentialRefused, LimitInForce
 from issuer.signing.limits import Limits, LimitSettings
+from issuer.signing.observer import AccountUser, BreakerChange
 
 if TYPE_CHECKING:
     import random
@@ -58,7 +59,7 @@ class Account:
 
     Attributes:
         name: `Session.account`.
-        authority: the name under which it was used last, for metrics and logs.
+        user: who used it last, for metrics and logs.
         breaker: whether it is up.
         limits: how much it is asked.
         limited_until: loop time before which it wants no calls.
@@ -66,6 +67,7 @@ class Account:
         refusal: how it refused the credential to a signature; None while that counts as good.
         check_refusal: the same, to a check.
         check_error: what else was wrong in the last check; None if nothing was.
+        check_passed: the last check found nothing wrong.
         usual: seconds that a signature took lately; None if none is known.
         last_success: when it last signed, UTC.
         last_failure: when it last failed, UTC.
@@ -86,7 +88,7 @@ class Account:
         observer: Observer,
     ) -> None:
         self.name = name
-        self.authority = ""
+        self.user = AccountUser()
         self.breaker = Breaker(BreakerSettings(), clock=clock, random=random, changed=self._breaker_changed)
         self.limits = Limits(LimitSettings(), clock=clock)
         self.limited_until = 0.0
@@ -94,6 +96,7 @@ class Account:
         self.refusal: Unauthorized | None = None
         self.check_refusal: Unauthorized | None = None
         self.check_error: AuthorityError | None = None
+        self.check_passed = False
         self.usual: float | None = None
         self.last_success: datetime | None = None
         self.last_failure: datetime | None = None
@@ -109,6 +112,7 @@ class Account:
         self.trial: object | None = None
         self._wrong: dict[str, None] = {}
         self._blocking = asyncio.Event()
+        self._opens_when = now()
 
     def configure(self, specs: Collection[AuthorityCommon]) -> None:
         """Take the strictest of what the issuers that share this account say."""
@@ -136,7 +140,7 @@ class Account:
         """
         if not self.breaker.permits:
             probing = self.breaker.state is BreakerState.HALF_OPEN
-            until = None if probing else self._when(self.breaker.open_until)
+            until = None if probing else self._opens_when
             return BreakerOpen(authority, failures=self.breaker.failures, until=until, last=self.recent_error)
         return self.unwilling(authority, patience=patience)
 
@@ -156,16 +160,19 @@ class Account:
         """It refused the credential to a check."""
         self._refused(refusal)
         self.check_refusal = refusal
+        self.check_passed = False
 
     def check_accepted(self) -> None:
         """It accepted the credential for a check, which says nothing of signing."""
         self.check_error = None
+        self.check_passed = True
         self._accept(signed=False)
 
     def check_failed(self, error: AuthorityError) -> None:
         """A check found something wrong but the credential; that holds until the next one."""
         self.error(error)
         self.check_error = error
+        self.check_passed = False
 
     def accepted(self) -> None:
         """It accepted the credential for a signature, or refused the request for its own sake."""
@@ -188,8 +195,8 @@ class Account:
 
     @property
     def opens_when(self) -> datetime:
-        """When an open breaker lets a probe through, or did, UTC."""
-        return self._when(self.breaker.open_until)
+        """When an open breaker lets a probe through, or did, UTC; the same at each look, to the microsecond."""
+        return self._opens_when
 
     @property
     def is_untested(self) -> bool:
@@ -260,16 +267,18 @@ class Account:
         if self.refusal is None:
             self.refused_until = self._cool_down = 0.0
         if was_refused and self.refusal is None:
-            log.info("credential accepted again", authority=self.authority)
+            log.info("credential accepted again", **self.user.fields)
             self._observer.recovered(self.name)
 
     def signed(self, seconds: float) -> None:
         """It signed, in so many seconds."""
         self.usual = seconds if self.usual is None else max(seconds, FADING * self.usual + (1 - FADING) * seconds)
-        self.last_success = self._now()
+        is_first, self.last_success = self.last_success is None, self._now()
         self._consecutive_limits = 0
         self._wrong.clear()
         self._accept(signed=True)
+        if is_first:
+            self._observer.proven(self.name)
 
     def is_first_wrong(self, uid: str) -> bool:
         """Whether this request has not had a wrong certificate before; three of one request prove no more than one."""
@@ -284,7 +293,18 @@ class Account:
         return self._now() + timedelta(seconds=loop_time - self.clock())
 
     def _breaker_changed(self, state: BreakerState) -> None:
-        self._observer.breaker(self.name, self.authority, state)
+        if state is BreakerState.OPEN:
+            self._opens_when = self._when(self.breaker.open_until)
+        self._observer.breaker(
+            BreakerChange(
+                account=self.name,
+                user=self.user,
+                state=state,
+                failures=self.breaker.failures,
+                error=self.recent_error,
+                next_probe=self._opens_when if state is BreakerState.OPEN else None,
+            )
+        )
         if state is BreakerState.CLOSED:
             self._blocking.clear()
             self._observer.recovered(self.name)

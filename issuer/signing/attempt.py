@@ -279,7 +279,7 @@ class Turn:
         except AuthorityError as error:
             if isinstance(error, RateLimited):
                 account.limited(error.retry_after)
-            log.info("could not look for a lost certificate", request=self._request, error=str(error))
+            log.info("could not look for a lost certificate", **self._fields, error=str(error))
             return None
         finally:
             engine.ledger.existed(order, self._authority, account.name, others)
@@ -287,7 +287,7 @@ class Turn:
             engine.ledger.looked(order.uid, self._authority, account.name, begun)
             return None
         # It stopped at its match: of what else there may be it says nothing.
-        log.info("adopted a certificate whose answer was lost", request=self._request, authority=self._authority.name)
+        log.info("adopted a certificate whose answer was lost", **self._fields)
         return found
 
     def _adoptable(self, signed: Signed) -> Verified | None:
@@ -371,14 +371,14 @@ class Turn:
         return self._budget.patience if self._is_patient and self._account.breaker.closed else 0.0
 
     @property
-    def _request(self) -> str:
-        return f"{self._order.namespace}/{self._order.name}"
+    def _fields(self) -> dict[str, str]:
+        """Which request, and at which authority of which issuer, for the log."""
+        return {"namespace": self._order.namespace, "name": self._order.name, **self._authority.user.fields}
 
     def _log(self, error: AuthorityError) -> None:
         log.info(
             "attempt failed",
-            request=self._request,
-            authority=self._authority.name,
+            **self._fields,
             attempt=self._attempts,
             cause=error.cause,
             error=str(error),

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Protocol
 
 import structlog
 
-from issuer.authorities.errors import AuthorityError, NotSentError
-from issuer.signing.failures import CutOff, InternalError, WrongCertificate
+from issuer.authorities.errors import AuthorityError, NotSentError, Unauthorized
+from issuer.signing.failures import CutOff, InternalError, WrongCertificate, unreadable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -56,11 +56,15 @@ async def open_session(
     """Read the credential, from the Secret itself if `fresh`, and find the account that it belongs to.
 
     Raises:
-        AuthorityError: it cannot be read; that is shown as the authority's state until it can.
+        AuthorityError: it cannot be read, as `SecretNotFound` or `Misconfigured` if that is the Secret's fault; it is
+            shown as the authority's state until it can.
     """
     try:
         async with bounded(authority.planned, until):
             session = await authority.planned.authority.session(fresh=fresh)
+    except Unauthorized as error:
+        authority.error = unreadable(error)
+        raise authority.error from None
     except AuthorityError as error:
         authority.error = error
         raise
@@ -78,6 +82,9 @@ async def read_roots(
     try:
         async with bounded(authority.planned, until):
             roots = await authority.planned.roots()
+    except Unauthorized as error:
+        authority.error = unreadable(error)
+        raise authority.error from None
     except AuthorityError as error:
         authority.error = error
         raise

@@ -86,7 +86,7 @@ class Cleanup:
                 if not isinstance(error, NotAsked):
                     self._engine.ledger.failed(entry)
                 failures[entry.account] += MOST_FAILURES if _is_the_accounts(error) else 1
-                log.info("an orphan is left for later", request=entry.request, error=str(error))
+                log.info("an orphan is left for later", **entry.fields, error=str(error))
             except Exception as error:
                 if self._may_call():
                     raise
@@ -129,9 +129,9 @@ class Cleanup:
             async with self._call("revoke", authority, account) as timeouts:
                 await session.revoke(handle, timeouts)
         except (Rejected, Unsupported) as error:
-            log.warning("an orphan cannot be revoked", authority=authority.name, handle=handle, error=str(error))
+            log.warning("an orphan cannot be revoked", **entry.fields, handle=handle, error=str(error))
         else:
-            log.info("revoked a certificate that nobody received", authority=authority.name, handle=handle)
+            log.info("revoked a certificate that nobody received", **entry.fields, handle=handle)
         self._engine.ledger.cleared(entry, handle)
 
     @asynccontextmanager

@@ -20,6 +20,7 @@ from issuer.pki.certificate import InvalidCertificateError, load_chain, replaced
 from issuer.signing.attempt import ask
 from issuer.signing.budget import Budget
 from issuer.signing.failures import Queued
+from issuer.signing.observer import AccountUser
 from issuer.signing.plan import Issued, NotIssued
 from issuer.signing.trust import roots_of_all
 
@@ -67,6 +68,7 @@ async def sign(
             except AuthorityError as error:
                 failures[authority.name] = _without_frames(error)
                 if isinstance(error, Rejected):
+                    error.asked_for = (*order.csr.hostnames, *order.csr.ip_addresses)
                     engine.ledger.refused(order.uid, authority, error)
                 if not isinstance(error, Unsupported) and error.cause not in plan.failover_on:
                     break
@@ -131,8 +133,15 @@ def _issued(
     passed_over = tuple(failures[other.name] for other in authorities[:position] if other.name in failures)
     failed = next((failure for failure in passed_over if not isinstance(failure, Unsupported)), None)
     if failed:
-        request = f"{order.namespace}/{order.name}"
-        log.info("failed over", request=request, to=signer.name, cause=failed.cause)
+        user = AccountUser(failed.authority, plan.kind, str(plan.key))
+        log.info(
+            "failed over",
+            namespace=order.namespace,
+            name=order.name,
+            **user.fields,
+            to=signer.name,
+            cause=failed.cause,
+        )
         engine.observer.failover(str(plan.key), failed.authority, signer.name, failed.cause)
     return Issued(
         authority=signer.name,

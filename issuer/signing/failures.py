@@ -11,9 +11,11 @@
     │   ├── TooSlow            it accepted the request, and its turn is over
     │   └── InternalError      its module has a fault
     ├── RateLimited
-    │   ├── LimitInForce       not asked: it wants no calls for a while
+    │   ├── LimitInForce       not asked: it is rate-limited for a while
     │   └── QueueTooLong       not asked: our own limits have not let the request through
     └── Unauthorized
+        ├── SecretNotFound     not asked: a Secret that it needs does not exist
+        ├── Misconfigured      not asked: a Secret cannot be read, or does not hold what it should
         └── CredentialRefused  not asked: its credential was refused a moment ago
 
 Those without a call are `NotAsked` besides; of these, the ones that are our own doing are `Queued`.
@@ -21,9 +23,10 @@ Those without a call are `NotAsked` besides; of these, the ones that are our own
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from issuer.api.duration import human
+from issuer.api.secret import SecretForbiddenError, SecretMissingError
 from issuer.authorities.errors import AuthorityError, RateLimited, Unauthorized, Unavailable
 
 if TYPE_CHECKING:
@@ -50,11 +53,15 @@ class BreakerOpen(Unavailable, NotAsked):
     """
 
     def __init__(self, authority: str, *, failures: int, until: datetime | None, last: AuthorityError | None) -> None:
-        when = "one request is trying it now" if until is None else f"next try at {moment(until)}"
-        super().__init__(authority, f"not asked after {consecutive(failures)}, {when}{_ending(last)}")
+        super().__init__(authority, f"{breaker_open(failures)}, {_next_attempt(until)}{_ending(last)}")
         self.failures = failures
         self.until = until
         self.last = last
+
+    @property
+    def final_detail(self) -> str:
+        """What opened it: a request that was asked, and failed by the same, says no more."""
+        return self.last.final_detail if self.last else breaker_open(self.failures)
 
 
 class PlacesTaken(Unavailable, NotAsked):
@@ -74,6 +81,11 @@ class NoTime(Unavailable, Queued):
     def __init__(self, authority: str, *, last: AuthorityError | None) -> None:
         super().__init__(authority, f"no time left for a call{_ending(last)}")
         self.last = last
+
+    @property
+    def final_detail(self) -> str:
+        """As of those that were asked in time, if any was."""
+        return self.last.final_detail if self.last else self.detail
 
 
 class CutOff(Unavailable):
@@ -119,10 +131,10 @@ class InternalError(Unavailable):
 
 
 class LimitInForce(RateLimited, NotAsked):
-    """Not asked, since it wants no calls.
+    """Not asked, since it is rate-limited.
 
     Attributes:
-        until: when it wants some again, UTC.
+        until: when that ends, UTC.
     """
 
     def __init__(self, authority: str, *, until: datetime, seconds: float) -> None:
@@ -157,16 +169,53 @@ class CredentialRefused(Unauthorized, NotAsked):
     """
 
     def __init__(self, authority: str, refusal: Unauthorized, *, until: datetime | None) -> None:
-        when = "one request is trying it now" if until is None else f"next try at {moment(until)}"
         super().__init__(
             authority,
-            f"{refusal.message} ({when})",
+            refusal.message,
             status=refusal.status,
             code=refusal.code,
             trace_id=refusal.trace_id,
         )
         self.refusal = refusal
         self.until = until
+
+    @property
+    def detail(self) -> str:
+        """How it refused the credential, and when it is tried again."""
+        return f"{self.refusal.detail}; {_next_attempt(self.until)}"
+
+    @property
+    def final_detail(self) -> str:
+        """How it refused the credential."""
+        return self.refusal.final_detail
+
+
+class SecretNotFound(Unauthorized):
+    """Not asked, since a Secret that it needs does not exist."""
+
+    @property
+    def reason(self) -> Literal["SecretNotFound"]:
+        """Its state, and the reason of events."""
+        return "SecretNotFound"
+
+
+class Misconfigured(Unauthorized):
+    """Not asked, since a Secret that it needs may not be read, lacks a key, or holds something else than it should."""
+
+    @property
+    def reason(self) -> Literal["Misconfigured"]:
+        """Its state, and the reason of events."""
+        return "Misconfigured"
+
+
+def unreadable(error: Unauthorized) -> SecretNotFound | Misconfigured:
+    """What is wrong with a Secret, apart from what a provider says of the credential in it.
+
+    Whoever reads it raises `Unauthorized` from what the reader of Secrets raised, if that did.
+    """
+    is_missing = isinstance(error.__cause__, SecretMissingError)
+    kind = SecretNotFound if is_missing and not isinstance(error.__cause__, SecretForbiddenError) else Misconfigured
+    return kind(error.authority, error.message)
 
 
 def moment(when: datetime) -> str:
@@ -187,13 +236,19 @@ def limited(until: datetime) -> str:
 def untested(since: datetime, failures: int, last: AuthorityError | None) -> str:
     """A breaker whose open time is over, and nobody has come since."""
     return (
-        f"untested since {moment(since)}, the next request tries it; before that {consecutive(failures)}{_ending(last)}"
+        f"untested since {moment(since)}, the next request probes it; before that {consecutive(failures)}"
+        f"{_ending(last, brief(last))}"
     )
 
 
-def tripped(failures: int, last: AuthorityError | None) -> str:
-    """A breaker that is open."""
-    return f"{consecutive(failures)}{_ending(last, brief(last))}"
+def tripped(failures: int, until: datetime, last: AuthorityError | None) -> str:
+    """A breaker that is open, or was until a probe went out whose end is not known yet."""
+    return f"{breaker_open(failures)}, {_next_attempt(until)}{_ending(last, brief(last))}"
+
+
+def breaker_open(failures: int) -> str:
+    """That a circuit breaker is open."""
+    return f"circuit breaker open after {consecutive(failures)}"
 
 
 def brief(error: AuthorityError | None) -> str:
@@ -201,6 +256,10 @@ def brief(error: AuthorityError | None) -> str:
     if error is None:
         return ""
     return f"{error.message} ({error.http})" if error.http else error.message
+
+
+def _next_attempt(until: datetime | None) -> str:
+    return "one request is probing it now" if until is None else f"next attempt at {moment(until)}"
 
 
 def _ending(last: AuthorityError | None, detail: str | None = None) -> str:

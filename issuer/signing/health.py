@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
-from issuer.authorities.errors import Unauthorized
 from issuer.signing.breaker import BreakerState
-from issuer.signing.failures import brief, limited, tripped, untested
+from issuer.signing.failures import Misconfigured, SecretNotFound, brief, limited, tripped, untested
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -29,6 +28,8 @@ class AuthorityHealth:
         name: in the issuer.
         state: Unknown until its credential was read for the first time.
         message: what is wrong; empty if nothing is.
+        check: how the last check of the credential ended: `passed`; `failed`, and that is what `message` is about; or
+            empty: there was none, or there is worse to say.
         last_success: when its account last signed, UTC.
         last_failure: when its account last failed, UTC.
         open_until: when an open breaker lets a probe through, UTC; else None.
@@ -37,6 +38,7 @@ class AuthorityHealth:
     name: str
     state: State
     message: str = ""
+    check: Literal["", "passed", "failed"] = ""
     last_success: datetime | None = None
     last_failure: datetime | None = None
     open_until: datetime | None = None
@@ -50,15 +52,25 @@ def assess(authority: AuthorityState, *, now: datetime) -> AuthorityHealth:
         name=authority.name,
         state=state,
         message=message,
+        check=_check(account, state, message),
         last_success=account.last_success if account else None,
         last_failure=account.last_failure if account else None,
         open_until=account.opens_when if account and state == "Open" else None,
     )
 
 
+def _check(account: Account | None, state: State, message: str) -> Literal["", "passed", "failed"]:
+    if account is None:
+        return ""
+    if account.check_passed:
+        return "passed"
+    error = account.check_error
+    return "failed" if error is not None and state == "Degraded" and message == brief(error) else ""
+
+
 def _judge(authority: AuthorityState, account: Account | None, now: datetime) -> tuple[State, str]:
-    if isinstance(authority.error, Unauthorized):
-        return "Unauthorized", authority.error.message
+    if isinstance(authority.error, SecretNotFound | Misconfigured):
+        return authority.error.reason, authority.error.message
     if account is None:
         return "Unknown", authority.error.message if authority.error else ""
     if refusal := account.refusal or account.check_refusal:
@@ -66,7 +78,7 @@ def _judge(authority: AuthorityState, account: Account | None, now: datetime) ->
     if account.is_untested:
         return "Untested", untested(account.opens_when, account.breaker.failures, account.last_error)
     if account.breaker.state is not BreakerState.CLOSED:
-        return "Open", tripped(account.breaker.failures, account.last_error)
+        return "Open", tripped(account.breaker.failures, account.opens_when, account.last_error)
     if authority.untrusted:
         return "Misconfigured", authority.untrusted.message
     trouble = _trouble(authority, account, now)

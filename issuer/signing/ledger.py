@@ -130,9 +130,9 @@ class Entry:
         return self.account == account or self.authority.full_name == authority.full_name
 
     @property
-    def request(self) -> str:
-        """Namespace and name, for the log."""
-        return f"{self.order.namespace}/{self.order.name}"
+    def fields(self) -> dict[str, str]:
+        """Which request, and at which authority of which issuer, for the log."""
+        return {"namespace": self.order.namespace, "name": self.order.name, **self.authority.user.fields}
 
 
 class Ledger:
@@ -289,7 +289,7 @@ class Ledger:
         now, due = self._clock(), []
         for entry in [entry for entries in self._entries.values() for entry in entries.values()]:
             if now - entry.noted > KEEP:
-                log.warning("a possible orphan was not cleaned up in time", request=entry.request)
+                log.warning("a possible orphan was not cleaned up in time", **entry.fields)
                 self.drop(entry)
             elif entry.order.uid in self._fates:
                 self._drop_delivered(entry)
@@ -393,7 +393,7 @@ class Ledger:
             self._count += 1
             while self._count > self._most:
                 oldest = next(iter(next(iter(self._entries.values())).values()))
-                log.warning("too many possible orphans to remember, one is left alone", request=oldest.request)
+                log.warning("too many possible orphans to remember, one is left alone", **oldest.fields)
                 self.drop(oldest)
         entry.order, entry.authority, entry.noted = order, authority, self._clock()
         return entry

@@ -5,10 +5,61 @@ The engine calls these in the middle of its work, so they return at once and rai
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
+    from issuer.authorities.errors import AuthorityError
     from issuer.signing.breaker import BreakerState
+
+
+class AccountUser(NamedTuple):
+    """An authority of an issuer that uses an account; all empty while none is known.
+
+    Attributes:
+        authority: its name in the issuer.
+        kind: of the issuer.
+        issuer: `namespace/name`, or `name` of a cluster-scoped one.
+    """
+
+    authority: str = ""
+    kind: str = ""
+    issuer: str = ""
+
+    @property
+    def fields(self) -> dict[str, str]:
+        """For a log line; what is empty is left out."""
+        namespace, _, name = self.issuer.rpartition("/")
+        named = {
+            "authority": self.authority,
+            "issuer_kind": self.kind,
+            "issuer_namespace": namespace,
+            "issuer": name,
+        }
+        return {field: value for field, value in named.items() if value}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BreakerChange:
+    """The breaker of an account has changed.
+
+    Attributes:
+        account: `Session.account`.
+        user: who used the account last.
+        state: how the breaker is now.
+        failures: consecutive ones.
+        error: the last of these; None if there is none.
+        next_probe: when an open one lets a request through, UTC.
+    """
+
+    account: str
+    user: AccountUser
+    state: BreakerState
+    failures: int
+    error: AuthorityError | None
+    next_probe: datetime | None
 
 
 class Observer(Protocol):
@@ -26,11 +77,11 @@ class Observer(Protocol):
         """
         ...
 
-    def breaker(self, account: str, authority: str, state: BreakerState) -> None:
-        """The breaker of an account changed; `authority` is the name that used the account last."""
+    def breaker(self, change: BreakerChange) -> None:
+        """The breaker of an account changed."""
         ...
 
-    def account(self, account: str, authority: str, state: BreakerState) -> None:
+    def account(self, account: str, user: AccountUser, state: BreakerState) -> None:
         """An authority uses this account from now on; `state` is how its breaker is."""
         ...
 
@@ -46,6 +97,10 @@ class Observer(Protocol):
         """It refused our credential."""
         ...
 
+    def proven(self, account: str) -> None:
+        """It has signed for the first time since this process knows it."""
+        ...
+
     def recovered(self, account: str) -> None:
         """A breaker closed, or a credential is accepted again: what waits for this account may try now."""
         ...
@@ -57,10 +112,10 @@ class NullObserver:
     def attempt(self, issuer: str, authority: str, call: str, result: str, seconds: float) -> None:
         """Nothing."""
 
-    def breaker(self, account: str, authority: str, state: BreakerState) -> None:
+    def breaker(self, change: BreakerChange) -> None:
         """Nothing."""
 
-    def account(self, account: str, authority: str, state: BreakerState) -> None:
+    def account(self, account: str, user: AccountUser, state: BreakerState) -> None:
         """Nothing."""
 
     def forgotten(self, account: str) -> None:
@@ -70,6 +125,9 @@ class NullObserver:
         """Nothing."""
 
     def refused(self, account: str) -> None:
+        """Nothing."""
+
+    def proven(self, account: str) -> None:
         """Nothing."""
 
     def recovered(self, account: str) -> None:

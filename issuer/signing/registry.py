@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 from cryptography import x509
 
 from issuer.signing.account import Account
+from issuer.signing.observer import AccountUser
 
 if TYPE_CHECKING:
     import random
@@ -63,6 +64,11 @@ class AuthorityState:
     def name(self) -> str:
         """Its name in the issuer."""
         return self.planned.name
+
+    @property
+    def user(self) -> AccountUser:
+        """As the user of its account."""
+        return AccountUser(self.name, self.kind, self.issuer)
 
     @property
     def full_name(self) -> tuple[str, str, str]:
@@ -156,11 +162,11 @@ class AccountRegistry:
     def take(self, state: AuthorityState, account_name: str) -> Account:
         """The authority's credential belongs to this account."""
         account = self.account(account_name)
-        account.authority = state.planned.name
+        account.user = state.user
         if state.account is not account:
             left, state.account = state.account, account
             self._configure(account)
-            self._observer.account(account.name, account.authority, account.breaker.state)
+            self._observer.account(account.name, account.user, account.breaker.state)
             if left is not None:
                 self._configure(left)
                 if left.is_refused:

@@ -54,6 +54,6 @@ async def _read(authority: AuthorityState, until: float) -> None:
                 known = (await planned.authority.session()).roots
                 roots = load_chain(known) if known.strip() else ()
     except (AuthorityError, InvalidCertificateError) as error:
-        log.info("its roots cannot be read", authority=authority.name, issuer=authority.issuer, error=str(error))
+        log.info("its roots cannot be read", **authority.user.fields, error=str(error))
     else:
         authority.roots = tuple(roots)

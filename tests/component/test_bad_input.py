@@ -209,7 +209,11 @@ async def test_a_bad_secret_is_named_and_mending_it_is_enough(
         for value in (data or {}).values():
             assert not value or value not in message(request)
         assert why in await told(stage, "edge", "NoAuthorityAvailable")
-        await warned_of(stage, "waits", "AuthorityUnauthorized", message(request))
+        state = "SecretNotFound" if data is None else "Misconfigured"
+        await warned_of(stage, "waits", f"Authority{state}", message(request))
+        assert f"edge is {state}: " in await told(stage, "edge", "NoAuthorityAvailable")
+        (shown,) = stage.cluster.get("cdnissuers", stage.namespace, "edge")["status"]["authorities"]
+        assert shown["state"] == state
 
 
 async def test_a_ca_whose_key_does_not_match_is_named(new_stage: NewStage) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -22,6 +23,7 @@ from tests.component.harness import (
     two_authorities,
     warned_of,
 )
+from tests.component.rig import until
 
 if TYPE_CHECKING:
     from issuer.cli.stage import Stage
@@ -200,6 +202,59 @@ async def test_an_issuer_shows_which_authority_cannot_sign_and_why(new_stage: Ne
         assert ready["observedGeneration"] == 1
         assert {a["name"]: a["state"] for a in status["authorities"]} == {"edge": "Unauthorized", "backup": "Available"}
         assert "edge is Unauthorized" in ready["message"]
+
+
+async def test_an_issuer_that_has_never_signed_is_not_praised_and_is_once_it_has(new_stage: NewStage) -> None:
+    async with new_stage() as stage:
+        await two_authorities(stage)
+        await stage.cluster.wait_for(lambda: ready_of(stage, "web") == ("True", "NotSignedYet"))
+        assert shown_of(stage, "web") == "edge has not signed yet; its check passed"
+        assert "edge has not signed yet" in await told(stage, "web", "NotSignedYet")
+        await stage.ask("www", "web")
+        await ended(stage, "www")
+        await stage.cluster.wait_for(lambda: ready_of(stage, "web") == ("True", "AuthoritiesAvailable"))
+        assert shown_of(stage, "web") == "edge signs"
+        assert await told(stage, "web", "AuthoritiesAvailable") == "edge signs"
+
+        await stage.stop_controller()
+        written, checked = issuer_version(stage, "web"), stage.cdn.calls["GET /user/tokens/verify"]
+        await stage.start_controller()
+        await until(lambda: stage.cdn.calls["GET /user/tokens/verify"] > checked)
+        await asyncio.sleep(0.5)
+        assert issuer_version(stage, "web") == written, "the next process knows that it has signed"
+
+
+async def test_an_idle_issuer_whose_check_fails_says_so_in_its_condition_as_in_its_state(new_stage: NewStage) -> None:
+    async with new_stage() as stage:
+        stage.cdn.faults.set("status", status=503)
+        await one_authority(stage)
+        await stage.cluster.wait_for(lambda: ready_of(stage, "alone") == ("True", "Degraded"))
+        (edge,) = stage.cluster.get("cdnissuers", stage.namespace, "alone")["status"]["authorities"]
+        assert edge["state"] == "Degraded"
+        assert "HTTP 503" in edge["message"]
+        assert shown_of(stage, "alone") == f"edge has not signed yet; its check failed: {edge['message']}"
+        assert await told(stage, "alone", "Degraded") == shown_of(stage, "alone")
+
+
+def ready_of(stage: Stage, name: str) -> tuple[str, str]:
+    """Status and reason of an issuer's Ready condition."""
+    ready = _ready(stage, name)
+    return ready.get("status", ""), ready.get("reason", "")
+
+
+def shown_of(stage: Stage, name: str) -> str:
+    """The message of an issuer's Ready condition."""
+    return _ready(stage, name).get("message", "")
+
+
+def issuer_version(stage: Stage, name: str) -> str:
+    version: str = stage.cluster.get("cdnissuers", stage.namespace, name)["metadata"]["resourceVersion"]
+    return version
+
+
+def _ready(stage: Stage, name: str) -> dict[str, str]:
+    conditions = stage.cluster.get("cdnissuers", stage.namespace, name).get("status", {}).get("conditions", [])
+    return next((c for c in conditions if c["type"] == "Ready"), {})
 
 
 def of_certificate(request: objects.Manifest, name: str) -> objects.Manifest:

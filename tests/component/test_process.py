@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import aiohttp
 
+from issuer import __version__
 from issuer.api.request import signer_of
 from tests.component.rig import POST, add_issuer, holder, live, options, request, until
 
@@ -112,6 +113,24 @@ async def test_a_process_signs_answers_its_probes_and_stops_cleanly(new_stage: N
         controller.process.send_signal(signal.SIGTERM)
         code, log = await controller.ended()
         assert code == 0
+        (started,) = [line for line in log if line["event"] == "starting"]
+        assert log[0] == started
+        assert (started["version"], started["scope"], started["cluster_issuers"]) == (__version__, "cluster", True)
+        assert started["listen"] == f"127.0.0.1:{controller.port}"
+        assert started["lease"] == "cdn-issuer-system/cdn-issuer"
+        assert started["cluster_resource_namespace"] == "cdn-issuer-system"
+        assert started["identity"]
+        (filled,) = [line for line in log if line["event"] == "caches filled"]
+        assert sum(count for name, count in filled["objects"].items() if "certificaterequests" in name) == 0
+        issued = next(line for line in log if line["event"] == "request issued")
+        assert (issued["namespace"], issued["name"]) == (stage.namespace, "one")
+        assert (issued["issuer_kind"], issued["issuer_namespace"], issued["issuer"]) == (
+            "CDNIssuer",
+            stage.namespace,
+            "web",
+        )
+        assert {"request", "passed_over", "certificate"}.isdisjoint(issued)
+        assert [line for line in log if None in line.values()] == []
         assert log[-1]["event"] == "stopped"
         assert holder(stage) == ""
         assert len(live(stage, csr)) == 1
@@ -205,6 +224,7 @@ async def test_an_unreachable_api_is_waited_for_and_told_in_one_line(new_stage: 
                     assert controller.process.returncode is None
             assert (await controller.get("/readyz"))[0] != 200
             assert controller.process.stderr is not None
+            assert json.loads(await controller.process.stderr.readline())["event"] == "starting"
             first = json.loads(await controller.process.stderr.readline())
             controller.process.terminate()
             code, log = await controller.ended()

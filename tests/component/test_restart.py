@@ -99,6 +99,24 @@ async def test_a_controller_killed_while_the_provider_hangs_leaves_one_certifica
         assert len(stage.cdn.certificates) == 1
 
 
+async def test_what_is_said_of_a_pending_request_is_not_written_again_by_the_next_controller(
+    new_stage: NewStage,
+) -> None:
+    async with new_stage(options()) as stage:
+        await add_issuer(stage)
+        stage.cdn.faults.set("status", status=503)
+        await stage.ask("one", "web")
+        await stage.cluster.wait_for(lambda: request(stage, "one").ready is not None)
+        why, asked = request(stage, "one").told_why, stage.cdn.calls[POST]
+        await stage.kill_controller()
+        written = len(status_writes(stage, "one"))
+
+        await stage.start_controller()
+        await until(lambda: stage.cdn.calls[POST] >= asked + 3)
+        assert request(stage, "one").told_why == why
+        assert len(status_writes(stage, "one")) == written, "how often it was tried is no reason to write"
+
+
 async def test_a_request_that_was_pending_at_the_kill_is_taken_up_by_the_next_controller(new_stage: NewStage) -> None:
     async with new_stage(options()) as stage:
         await add_issuer(stage)

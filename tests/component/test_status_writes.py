@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from structlog.testing import capture_logs
 
 from issuer.api.request import signer_of
 from issuer.sandbox.cluster import Fault
@@ -177,3 +178,23 @@ async def test_a_refused_failure_is_written_as_often_as_it_takes_too(new_stage: 
         assert ready.reason == "Failed"
         assert stage.cdn.calls[POST] <= 1
         await assert_nothing_follows(stage, "one")
+
+
+async def test_an_issuer_whose_status_cannot_be_written_is_one_line_and_is_written_in_the_end(
+    new_stage: NewStage,
+) -> None:
+    async with new_stage(options()) as stage:
+        fault = stage.cluster.faults.add(Fault(kind="error", method="PATCH", path_contains="/cdnissuers/"))
+        with capture_logs() as lines:
+            await add_issuer(stage)
+            await until(lambda: fault.hits >= 4)
+        stage.cluster.faults.clear()
+        told = [line for line in lines if line["event"] in ("issuer status not written", "handling failed")]
+        (line,) = told
+        assert (line["log_level"], line["issuer_kind"], line["issuer_namespace"], line["issuer"]) == (
+            "warning",
+            "CDNIssuer",
+            stage.namespace,
+            "web",
+        )
+        await until(lambda: "conditions" in stage.cluster.get("cdnissuers", stage.namespace, "web").get("status", {}))

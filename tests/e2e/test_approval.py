@@ -84,7 +84,7 @@ async def test_a_request_that_nobody_may_approve_says_within_a_minute_which_righ
                 60,
             )
         lines = world.cluster.controller.log(event="request not approved")
-        assert len([line for line in lines if world.namespace in line["issuer"]]) == 1, "one line for each issuer"
+        assert len([line for line in lines if line["namespace"] == world.namespace]) == 1, "one line for each issuer"
 
 
 def told(world: World, request: str) -> list[str]:

@@ -39,6 +39,7 @@ async def test_describe_tells_who_signed_and_until_when(world: World, tmp_path: 
     assert "Message: edge signed Reason: Signed Status: True Type: cdn-issuer.io/Authority" in status
     assert re.search(rf"Normal CertificateIssued \S+ cdn-issuer signed by authority edge, {NINETY_DAYS}", events)
 
+    await told(world, "CDNIssuer", "web", "AuthoritiesAvailable")
     status, events = parts(await describe(world, tmp_path, "cdnissuer", "web"))
     assert "Name: edge State: Available" in status
     assert "Message: edge signs" in status
@@ -64,7 +65,9 @@ async def test_describe_tells_who_signed_instead_of_whom_and_why(world: World, t
     await world.until(lambda: any("edge is Open" in event for event in world.events("CDNIssuer", "web")), "told")
     status, events = parts(await describe(world, tmp_path, "cdnissuer", "web"))
     assert "Active: backup" in status
-    assert re.search(r"Message: 2 consecutive failures.*HTTP 503.* Name: edge State: Open", status)
+    assert re.search(
+        r"Message: circuit breaker open after 2 consecutive failures.*HTTP 503.* Name: edge State: Open", status
+    )
     assert "Name: backup State: Available" in status
     assert re.search(r"Warning \S+ \S+ cdn-issuer .*edge is Open", events)
 
@@ -83,7 +86,9 @@ async def test_describe_tells_why_a_request_waits_and_how_long(world: World, tmp
 
     await world.until(lambda: world.condition("cdnissuers", "web", "Ready")[0] == "False", "told by the issuer")
     status, events = parts(await describe(world, tmp_path, "cdnissuer", "web"))
-    assert re.search(r"Message: 2 consecutive failures.*HTTP 503.* Name: edge State: Open", status)
+    assert re.search(
+        r"Message: circuit breaker open after 2 consecutive failures.*HTTP 503.* Name: edge State: Open", status
+    )
     assert "no authority can sign now; edge is Open" in status
     assert re.search(r"Warning NoAuthorityAvailable \S+ cdn-issuer no authority can sign now; edge is Open", events)
 

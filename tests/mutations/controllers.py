@@ -223,7 +223,7 @@ MUTATIONS: Final = (
     Mutation(
         "a defect in a chore ends the work",
         _MANAGER,
-        old="        except Exception:  # noqa: BLE001 - whatever it is\n",
+        old="        except Exception:\n",
         new="        except TimeoutError:\n",
         tests=_MANAGER_TESTS,
     ),

@@ -217,8 +217,8 @@ MUTATIONS: Final = (
     Mutation(
         "a handler that fails loses its key",
         _QUEUE,
-        old="            delay = self._again(key)\n            logger.exception(",
-        new="            delay = 0.0\n            logger.exception(",
+        old="            delay = self._again(key)\n            log.exception(",
+        new="            delay = 0.0\n            log.exception(",
         tests=_QUEUE_TESTS,
     ),
 )

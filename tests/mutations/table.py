@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from tests.mutations import accounts, authorities, controllers, kube, ledger, passes, words
+from tests.mutations import accounts, authorities, controllers, kube, ledger, messages, passes, words
 
 if TYPE_CHECKING:
     from tests.mutations.mutation import Mutation
@@ -16,5 +16,6 @@ MUTATIONS: Final[tuple[Mutation, ...]] = (
     *authorities.MUTATIONS,
     *controllers.MUTATIONS,
     *kube.MUTATIONS,
+    *messages.MUTATIONS,
     *words.MUTATIONS,
 )

@@ -18,6 +18,7 @@ NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 KIND = CertificateRequests()
 REQUEST = CertificateRequest(ObjectMeta(name="www", namespace="shop", uid="u1", resource_version="7"))
 PEND = Pend(
+    until="retrying until 2026-11-23T13:00:00Z",
     message="edge: down; retrying",
     cause="Unavailable",
     why="edge Unavailable",

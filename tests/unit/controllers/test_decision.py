@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from base64 import b64encode
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -27,6 +28,7 @@ from issuer.controllers.decision import (
     expiry,
 )
 from issuer.sandbox.objects import signing_request
+from issuer.signing.failures import BreakerOpen, CredentialRefused, LimitInForce, NoTime, SecretNotFound
 from issuer.signing.plan import Issued, NotIssued
 from tests.unit.pki.pki_case import dns, field, pem
 from tests.unit.pki.pki_case import request as csr_for
@@ -353,3 +355,104 @@ def test_the_cause_of_a_failure_is_the_one_that_is_most_likely_to_pass(
 def test_an_end_that_no_authority_is_the_cause_of_says_so(decision: Decision, cause: str) -> None:
     assert isinstance(decision, Fail | Pend)
     assert decision.cause == cause
+
+
+UNTIL = NOW + timedelta(seconds=30)
+LAST = Unavailable("edge", "connection refused")
+NOT_ASKED: list[AuthorityError] = [
+    BreakerOpen("edge", failures=4, until=UNTIL, last=LAST),
+    BreakerOpen("edge", failures=5, until=None, last=LAST),
+    NoTime("edge", last=LAST),
+    NoTime("edge", last=BreakerOpen("edge", failures=4, until=UNTIL, last=LAST)),
+]
+
+
+@pytest.mark.parametrize("failure", [LAST, *NOT_ASKED])
+def test_at_the_deadline_all_who_met_the_same_cause_say_the_same_and_nothing_of_a_next_attempt(
+    failure: AuthorityError,
+) -> None:
+    decision = decide(approved(61), ISSUER, NOW, History(had_turn=True, last=refused(failure)))
+    assert isinstance(decision, Fail)
+    assert decision.message == "not signed within the deadline of 1h after approval: edge: connection refused"
+
+
+@pytest.mark.parametrize(
+    ("failure", "waiting", "ended"),
+    [
+        (
+            BreakerOpen("edge", failures=4, until=UNTIL, last=None),
+            "edge: circuit breaker open after 4 consecutive failures, next attempt at 2026-11-23T12:00:30Z",
+            "edge: circuit breaker open after 4 consecutive failures",
+        ),
+        (
+            BreakerOpen("edge", failures=1, until=None, last=LAST),
+            "edge: circuit breaker open after 1 failure, one request is probing it now; the last: connection refused",
+            "edge: connection refused",
+        ),
+        (
+            CredentialRefused("edge", REFUSED, until=UNTIL),
+            (
+                "edge: the API token was refused (HTTP 403, code 10000, trace 8c1-FRA); "
+                "next attempt at 2026-11-23T12:00:30Z"
+            ),
+            "edge: the API token was refused (HTTP 403, code 10000, trace 8c1-FRA)",
+        ),
+        (
+            LimitInForce("edge", until=UNTIL, seconds=30.0),
+            "edge: rate-limited until 2026-11-23T12:00:30Z",
+            "edge: rate-limited until 2026-11-23T12:00:30Z",
+        ),
+    ],
+)
+def test_when_the_next_attempt_is_is_said_while_a_request_waits_and_not_when_it_has_ended(
+    failure: AuthorityError, waiting: str, ended: str
+) -> None:
+    pending = decide(approved(), ISSUER, NOW, History(outcome=refused(failure)))
+    failed = decide(approved(), ISSUER, NOW, History(outcome=refused(failure, terminal=True)))
+    assert isinstance(pending, Pend)
+    assert isinstance(failed, Fail)
+    assert pending.message.partition("; pending since ")[0] == waiting
+    assert failed.message == ended
+
+
+@pytest.mark.parametrize(("turns", "tried"), [(0, ""), (1, ", 1 attempt"), (3, ", 3 attempts")])
+def test_a_pending_request_says_since_when_and_how_often_it_was_tried(turns: int, tried: str) -> None:
+    decision = decide(approved(15), ISSUER, NOW, History(outcome=refused(DOWN), turns=turns))
+    assert isinstance(decision, Pend)
+    assert decision.message == (
+        f"edge: no answer within 60s; pending since 2026-11-23T11:45:00Z{tried}; retrying until 2026-11-23T12:45:00Z"
+    )
+    assert decision.message.endswith(decision.until)
+    assert "attempt" not in decision.why, "that it was tried again is no reason to write"
+
+
+def test_what_waits_for_its_issuer_says_since_when_and_what_to_fix() -> None:
+    decision = decide(approved(15), None, NOW)
+    assert isinstance(decision, Pend)
+    assert re.fullmatch(
+        r"CDNIssuer edge does not exist in namespace \S+: create it, or fix issuerRef of the Certificate; "
+        r"pending since 2026-11-23T11:45:00Z; waiting until 2026-11-23T12:45:00Z",
+        decision.message,
+    )
+
+
+def test_a_kind_that_we_do_not_have_is_to_be_fixed_in_the_certificate() -> None:
+    ref = {"name": "edge", "kind": "ClusterIssuer", "group": "cdn-issuer.io"}
+    decision = decide(approved(spec={"issuerRef": ref}), None, NOW)
+    assert isinstance(decision, Pend)
+    assert decision.message.startswith(
+        "issuerRef.kind ClusterIssuer is no kind of cdn-issuer.io; it has CDNIssuer and CDNClusterIssuer: "
+        "fix issuerRef of the Certificate; pending since "
+    )
+
+
+def test_the_event_and_the_reason_tell_a_missing_secret_from_a_refused_credential_and_the_cause_does_not() -> None:
+    decision = decide(
+        approved(), ISSUER, NOW, History(outcome=refused(SecretNotFound("edge", "Secret a/b is not there")))
+    )
+    assert isinstance(decision, Pend)
+    assert (decision.event, decision.cause, decision.why) == (
+        "AuthoritySecretNotFound",
+        "Unauthorized",
+        "edge SecretNotFound",
+    )

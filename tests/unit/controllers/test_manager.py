@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
+from structlog.testing import capture_logs
 
 from issuer.controllers.manager import Chore, Controller, Manager, StoppingError
 from issuer.kube.rbac import Rule
@@ -40,6 +41,9 @@ class Cache:
     async def run(self) -> None:
         self.runs += 1
         await asyncio.Event().wait()
+
+    def items(self) -> list[str]:
+        return ["a", "b"]
 
     async def refresh(self) -> None:
         self._story.append(f"refresh {self.resource.plural}")
@@ -153,6 +157,21 @@ async def test_controllers_start_in_order_once_all_caches_are_filled_and_the_nee
         assert case.story == ["refresh others", "start a", "start b", "run a", "run b"]
         assert case.manager.is_leading
         assert (shared.runs, other.runs) == (1, 1)
+
+
+async def test_that_the_caches_are_filled_is_said_once_with_how_much_is_in_them() -> None:
+    case = Case()
+    things, others = case.cache("things"), case.cache("others")
+    case.controller("one", informers=(things, others))
+    with capture_logs() as lines:
+        async with case.running():
+            things.synced.set()
+            await asyncio.sleep(1)
+            assert lines == []
+            others.synced.set()
+            await asyncio.sleep(1)
+    objects = {str(things.resource): 2, str(others.resource): 2}
+    assert lines == [{"event": "caches filled", "log_level": "info", "objects": objects}]
 
 
 async def test_without_a_lease_nothing_is_taken_over_so_nothing_is_listed_anew() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -16,6 +15,8 @@ from tests.unit.kube.events_case import Server, about, recorder_of, running
 
 if TYPE_CHECKING:
     from issuer.kube.events import EventRecorder
+    from tests.unit.kube.log_case import Lines
+
 
 pytestmark = pytest.mark.looptime
 
@@ -43,37 +44,35 @@ async def test_every_event_of_a_burst_is_written_by_a_slow_server() -> None:
 
 
 async def test_what_a_dead_server_loses_is_counted_and_logged_once(
-    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    lines: Lines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "MAX_WAITING", 500)
     server, told = Server(), Counter[str]()
     server.takes = 10.0
     server.fault = lambda *_: UnreachableError("timeout")
     recorder = recorder_of(server, lambda outcome: told.update([outcome]))
-    with caplog.at_level(logging.INFO):
-        async with running(recorder):
-            for number in range(BURST):
-                recorder.emit(about(f"request-{number}"), "Normal", "Issued", "edge signed")
-            await asyncio.sleep(1500)
-            assert recorder.written == 0
-            assert told["queue_full"] == BURST - 500
-        await recorder.drain(5)
+    async with running(recorder):
+        for number in range(BURST):
+            recorder.emit(about(f"request-{number}"), "Normal", "Issued", "edge signed")
+        await asyncio.sleep(1500)
+        assert recorder.written == 0
+        assert told["queue_full"] == BURST - 500
+    await recorder.drain(5)
     assert recorder.dropped == BURST
     assert told.total() == recorder.dropped
     assert told["failed"] > 0
-    assert [record.__dict__["reason"] for record in caplog.records] == ["queue_full", "failed", "stopped"]
+    assert [line["reason"] for line in lines] == ["queue_full", "failed", "stopped"]
 
 
-async def test_a_loss_that_lasts_is_told_again_after_ten_minutes(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_loss_that_lasts_is_told_again_after_ten_minutes(lines: Lines) -> None:
     server = Server()
     server.fault = lambda *_: ForbiddenError(403, "Forbidden", "no")
     recorder = recorder_of(server)
-    with caplog.at_level(logging.INFO):
-        async with running(recorder):
-            for number in range(100):
-                recorder.emit(about(f"request-{number}"), "Normal", "R", "x")
-                await asyncio.sleep(10)
-    assert [record.__dict__["lost_so_far"] for record in caplog.records] == [1, 61]
+    async with running(recorder):
+        for number in range(100):
+            recorder.emit(about(f"request-{number}"), "Normal", "R", "x")
+            await asyncio.sleep(10)
+    assert [line["lost_so_far"] for line in lines] == [1, 61]
     assert recorder.dropped == 100
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -39,6 +38,8 @@ if TYPE_CHECKING:
 
     from issuer.kube.informer import Change
     from issuer.kube.resource import Resource
+    from tests.unit.kube.log_case import Lines
+
 
 pytestmark = pytest.mark.looptime
 
@@ -299,7 +300,7 @@ async def test_a_429_neither_inherits_nor_lengthens_the_backoff_of_refused_conne
     assert at[6] - at[5] <= 0.5
 
 
-async def test_a_resource_that_is_missing_is_said_once_and_found_later(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_resource_that_is_missing_is_said_once_and_found_later(lines: Lines) -> None:
     source = Script([NotFoundError(404, "", "404 page not found")] * 5 + [page(thing("a", 1))], [])
     informer = informer_of(source)
     async with running(informer) as changes:
@@ -310,7 +311,7 @@ async def test_a_resource_that_is_missing_is_said_once_and_found_later(caplog: p
         missing.append(informer.resource_missing)
         assert changes == [("added", "a@a")]
     assert missing == [True, False]
-    assert caplog.text.count("is the CRD installed") == 1
+    assert [line["log_level"] for line in lines if "is the CRD installed" in line["event"]] == ["warning"]
 
 
 async def test_a_resource_that_goes_missing_deletes_nothing() -> None:
@@ -324,11 +325,13 @@ async def test_a_resource_that_goes_missing_deletes_nothing() -> None:
         assert changes == [("added", "a@a")]
 
 
-async def test_a_missing_right_is_said_with_the_resource_and_the_namespace(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_missing_right_is_said_with_the_resource_and_the_namespace(lines: Lines) -> None:
     source = Script([ForbiddenError(403, "Forbidden", "no")], [])
     async with running(informer_of(source, namespaces=("team",))):
         await asyncio.sleep(1)
-    assert "no right to list and watch things.example.org in namespace team" in caplog.text
+    line = lines[0]
+    assert (line["event"], line["log_level"]) == ("no right to list and watch", "warning")
+    assert (line["resource"], line["namespace"]) == ("things.example.org", "team")
 
 
 async def test_a_stuck_watch_can_be_told_from_outside() -> None:
@@ -394,15 +397,17 @@ async def test_namespaces_are_listed_each_on_its_own() -> None:
         assert informer.get(ObjectKey("three", "a")) is None
 
 
-async def test_a_handler_that_fails_does_not_end_the_watch(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_handler_that_fails_does_not_end_the_watch(lines: Lines) -> None:
     def broken(_: Change[Thing]) -> None:
         raise RuntimeError("bug")
 
     source = Script([page(thing("a", 1), thing("b", 2))], [])
     informer = informer_of(source)
     informer.add_handler(broken)
-    with caplog.at_level(logging.ERROR):
-        async with running(informer) as changes:
-            await asyncio.sleep(1)
-            assert changes == [("added", "a@a"), ("added", "b@b")]
-    assert [record.__dict__["key"] for record in caplog.records] == ["ns/a", "ns/b"]
+    async with running(informer) as changes:
+        await asyncio.sleep(1)
+        assert changes == [("added", "a@a"), ("added", "b@b")]
+    assert [(line["namespace"], line["name"]) for line in lines if line["log_level"] == "error"] == [
+        ("ns", "a"),
+        ("ns", "b"),
+    ]

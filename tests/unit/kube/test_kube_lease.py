@@ -25,6 +25,9 @@ from issuer.kube.resource import LEASES, Resource
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from tests.unit.kube.log_case import Lines
+
+
 pytestmark = pytest.mark.looptime
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -533,7 +536,7 @@ async def test_work_that_winds_down_is_ended_when_the_lease_is_lost() -> None:
     assert work.ended == pytest.approx(14, abs=0.1)
 
 
-async def test_work_that_cannot_be_cancelled_does_not_hide_the_loss(caplog: pytest.LogCaptureFixture) -> None:
+async def test_work_that_cannot_be_cancelled_does_not_hide_the_loss(lines: Lines) -> None:
     server, work = Server(), Work(wind_down=100)
     task = asyncio.create_task(elector(server).lead(work))
     await asyncio.sleep(1)
@@ -541,7 +544,7 @@ async def test_work_that_cannot_be_cancelled_does_not_hide_the_loss(caplog: pyte
     with pytest.raises(LeaseLostError):
         await task
     assert loop_time() == pytest.approx(15, abs=0.5)
-    assert "does not let itself be cancelled" in caplog.text
+    assert any("does not let itself be cancelled" in line["event"] for line in lines)
     await asyncio.sleep(100)
 
 
@@ -556,7 +559,7 @@ async def test_every_call_is_shorter_than_the_renew_deadline() -> None:
     assert times[1] - times[0] <= 5 + 2.4
 
 
-async def test_a_failure_that_stays_is_a_warning_once(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_failure_that_stays_is_a_warning_once(lines: Lines) -> None:
     server = Server()
     server.before = failing(ForbiddenError(403, "Forbidden", "no right"))
     elect = elector(server)
@@ -567,7 +570,8 @@ async def test_a_failure_that_stays_is_a_warning_once(caplog: pytest.LogCaptureF
     await asyncio.sleep(10)
     assert elect.forbidden == ""
     await stop(task)
-    assert caplog.text.count("no right") == 1
+    assert [line["event"] for line in lines if line["log_level"] == "warning"] == ["the Lease cannot be had"]
+    assert all("no right" in line["error"] for line in lines if line["event"] == "the Lease cannot be had")
 
 
 async def test_the_periods_must_make_sense() -> None:

@@ -14,10 +14,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from issuer.kube.queue import BEGUN_AT_ONCE, NEW, RETRY, SHARE, WorkQueue
+from issuer.kube.queue import BEGUN_AT_ONCE, NEW, RETRY, SHARE, TryAgainError, WorkQueue
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from tests.unit.kube.log_case import Lines
+
 
 pytestmark = pytest.mark.looptime
 
@@ -272,7 +275,7 @@ async def test_a_lane_is_forgotten_when_it_is_empty() -> None:
 
 
 async def test_a_handler_that_fails_is_logged_with_its_key_and_tried_again_later_and_later(
-    caplog: pytest.LogCaptureFixture,
+    lines: Lines,
 ) -> None:
     queue, work = queue_of(min_backoff=1.0, max_backoff=4.0), Work()
     work.fails["a"] = 5
@@ -286,7 +289,24 @@ async def test_a_handler_that_fails_is_logged_with_its_key_and_tried_again_later
     for gap, (low, high) in zip(gaps, [(0.5, 1), (1, 2), (2, 4), (2, 4), (2, 4)], strict=True):
         assert low <= round(gap, 2) <= high
     assert len(work.ended) == 2
-    assert [record.__dict__["key"] for record in caplog.records] == ["a"] * 5
+    assert [(line["event"], line["key"]) for line in lines] == [("handling failed", "a")] * 5
+
+
+async def test_a_handler_that_has_said_itself_what_is_wrong_is_tried_again_without_another_line(lines: Lines) -> None:
+    queue, times = queue_of(min_backoff=1.0, max_backoff=4.0), list[float]()
+
+    async def refuse(_: str) -> None:
+        times.append(asyncio.get_running_loop().time())
+        raise TryAgainError
+
+    queue.add("a")
+    task = asyncio.create_task(queue.run(refuse, per_lane=1))
+    await asyncio.sleep(30)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert len(times) >= 7
+    assert all(0.5 <= round(later - earlier, 2) <= 4 for earlier, later in pairwise(times))
+    assert lines == []
 
 
 async def test_the_backoff_starts_anew_after_a_success() -> None:

@@ -67,6 +67,11 @@ def test_a_line_is_one_json_object_with_time_level_logger_and_event_first() -> N
     assert (line["request"], line["attempt"]) == ("shop/web-1", 2)
 
 
+def test_a_field_without_a_value_is_left_out_and_one_that_is_false_or_empty_is_not() -> None:
+    (line,) = lines(lambda: logs.get_logger("x").info("now", certificate=None, ready=False, left_out=0, error=""))
+    assert list(line) == ["timestamp", "level", "logger", "event", "ready", "left_out", "error"]
+
+
 def test_times_are_utc_in_iso_8601() -> None:
     (line,) = lines(lambda: logs.get_logger("x").info("now"))
     assert line["timestamp"].endswith("Z")

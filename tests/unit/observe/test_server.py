@@ -52,6 +52,12 @@ async def test_all_well_is_200() -> None:
         assert (await get(f"{url}/readyz"))[:2] == (200, "ok\n")
 
 
+@pytest.mark.parametrize("path", ["/healthz", "/metrics", "/nowhere"])
+async def test_no_answer_tells_the_versions_of_what_it_runs_on(path: str) -> None:
+    async with serving(Program()) as url, aiohttp.ClientSession() as session, session.get(f"{url}{path}") as answer:
+        assert "Server" not in answer.headers
+
+
 async def test_trouble_is_503_with_the_reason_and_ends_with_it() -> None:
     program = Program()
     async with serving(program) as url:

@@ -24,7 +24,7 @@ from issuer.authorities.errors import AuthorityError, RateLimited, Rejected, Una
 from issuer.pki.csr import SigningRequest
 from issuer.pki.verify import Verified, WrongCertificateError
 from issuer.signing.engine import FailoverEngine
-from issuer.signing.observer import NullObserver
+from issuer.signing.observer import AccountUser, BreakerChange, NullObserver
 from issuer.signing.plan import IssuerPlan, PlannedAuthority
 
 if TYPE_CHECKING:
@@ -299,25 +299,31 @@ class Heard(NullObserver):
     breakers: list[tuple[str, BreakerState]] = field(default_factory=list)
     failovers: list[tuple[str, str, str, str]] = field(default_factory=list)
     recoveries: list[str] = field(default_factory=list)
+    proofs: list[str] = field(default_factory=list)
+    changes: list[BreakerChange] = field(default_factory=list)
     accounts: dict[str, str] = field(default_factory=dict)
 
     def attempt(self, issuer: str, authority: str, call: str, result: str, seconds: float) -> None:
         self.attempts.append((issuer, authority, call, result))
 
-    def breaker(self, account: str, authority: str, state: BreakerState) -> None:
-        self.breakers.append((account, state))
+    def breaker(self, change: BreakerChange) -> None:
+        self.changes.append(change)
+        self.breakers.append((change.account, change.state))
 
     def failover(self, issuer: str, from_: str, to: str, cause: str) -> None:
         self.failovers.append((issuer, from_, to, cause))
 
-    def account(self, account: str, authority: str, state: BreakerState) -> None:
-        self.accounts[account] = f"{authority} {state}"
+    def account(self, account: str, user: AccountUser, state: BreakerState) -> None:
+        self.accounts[account] = f"{user.authority} {state}"
 
     def forgotten(self, account: str) -> None:
         del self.accounts[account]
 
     def refused(self, account: str) -> None:
         pass
+
+    def proven(self, account: str) -> None:
+        self.proofs.append(account)
 
     def recovered(self, account: str) -> None:
         self.recoveries.append(account)

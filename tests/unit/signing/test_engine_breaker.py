@@ -222,3 +222,22 @@ async def test_a_lease_that_is_found_lost_on_the_wire_is_no_failure_of_the_autho
     assert case.engine.orphans == 0, "it was not sent"
     case.provider.begins = lambda _: None
     assert await case.signer("a") == "edge"
+
+
+async def test_who_hears_that_it_opened_learns_whose_it_is_and_why_and_when_the_next_probe_is() -> None:
+    heard = Heard()
+    edge = FakeAuthority(Provider("edge", default=Step("refused")))
+    plan, machine = plan_of(planned(edge, common(attempts=1, failures=2))), engine(heard)
+    for number in range(2):
+        await machine.sign(order(f"u{number}"), plan, deadline=3600)
+    await asyncio.sleep(37)
+    await machine.sign(order("probe"), plan, deadline=3600)
+    opened, probing, again = heard.changes
+    assert opened.user == ("edge", "CDNIssuer", "shop/cdn")
+    assert (opened.failures, str(opened.error)) == (2, "edge: connection refused")
+    assert opened.next_probe is not None
+    assert timedelta(seconds=30) <= opened.next_probe - START <= timedelta(seconds=37)
+    assert (probing.state, probing.next_probe) == (BreakerState.HALF_OPEN, None)
+    assert (again.state, again.failures) == (BreakerState.OPEN, 3)
+    assert again.next_probe is not None
+    assert again.next_probe - START >= timedelta(seconds=97)

@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import pytest
 
+from issuer.api.secret import SecretForbiddenError, SecretMissingError
 from issuer.authorities.errors import Unauthorized, Unavailable
 from issuer.signing.failures import CredentialRefused
 from issuer.signing.plan import Issued, NotIssued
@@ -52,6 +53,9 @@ async def test_the_same_credential_is_not_tried_again_at_once() -> None:
     assert edge.provider.count("sign") == 1
     failure = outcome.failures[0]
     assert isinstance(failure, CredentialRefused)
+    refusal = "edge: authentication error (HTTP 403, code 10000)"
+    assert str(failure) == f"{refusal}; next attempt at 2026-01-01T00:00:30Z"
+    assert failure.final == refusal
     assert failure.refusal.message == "authentication error"
     assert failure.until == START + timedelta(seconds=30.1)
     assert outcome.retry_in == pytest.approx(30, abs=0.2)
@@ -108,8 +112,32 @@ async def test_a_missing_secret_fails_over_and_says_so_without_touching_the_brea
     assert isinstance(outcome, Issued)
     assert outcome.authority == "backup"
     health = machine.states(plan)[0]
-    assert (health.state, health.message) == ("Unauthorized", "Secret cloudflare has no key token")
+    assert (health.state, health.message) == ("Misconfigured", "Secret cloudflare has no key token")
     assert heard.breakers == []
+
+
+@pytest.mark.parametrize(
+    ("cause", "state"),
+    [
+        (SecretMissingError("demo", "absent", "does not exist"), "SecretNotFound"),
+        (SecretForbiddenError("demo", "absent", "may not be read"), "Misconfigured"),
+        (None, "Misconfigured"),
+    ],
+)
+async def test_what_is_wrong_with_a_secret_is_another_state_and_reason_than_a_refusal(
+    cause: Exception | None, state: str
+) -> None:
+    error = Unauthorized("edge", "Secret demo/absent ...", code="SecretMissing")
+    error.__cause__ = cause
+    edge = FakeAuthority(Provider("edge"), session_error=error)
+    plan, machine = plan_of(edge), engine()
+    await machine.check(plan.authorities[0])
+    health = machine.states(plan)[0]
+    assert (health.state, health.message) == (state, "Secret demo/absent ...")
+    outcome = await machine.sign(order(), plan, deadline=3600)
+    assert isinstance(outcome, NotIssued)
+    (failure,) = outcome.failures
+    assert (failure.cause, failure.reason, str(failure)) == ("Unauthorized", state, "edge: Secret demo/absent ...")
 
 
 async def test_a_secret_that_comes_back_is_told() -> None:

@@ -66,6 +66,8 @@ async def test_a_rejected_request_ends_at_once_and_goes_nowhere_else() -> None:
     assert result.terminal
     assert edge.provider.count("sign") == 1
     assert backup.provider.calls == []
+    (refusal,) = result.failures
+    assert str(refusal) == "edge: hostname not in the zone: shop.example.com (HTTP 400, code 1010)"
 
 
 async def test_a_rejected_request_goes_on_if_the_user_wants_it() -> None:

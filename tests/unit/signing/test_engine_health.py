@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from issuer.signing.failures import moment
 from tests.unit.signing.signing_case import (
     START,
     FakeAuthority,
+    Heard,
     Provider,
     Step,
     common,
@@ -63,9 +65,63 @@ async def test_after_failure_and_success_it_is_available() -> None:
 async def test_an_open_breaker_is_shown_with_the_time_of_the_next_probe() -> None:
     health = await health_after("refused", failures=1)
     assert health.state == "Open"
-    assert health.message == "1 failure; the last: connection refused"
     assert health.open_until is not None
+    probe = moment(health.open_until)
+    assert (
+        health.message == f"circuit breaker open after 1 failure, next attempt at {probe}; the last: connection refused"
+    )
     assert timedelta(seconds=30) <= health.open_until - START <= timedelta(seconds=37)
+
+
+async def test_an_open_breaker_says_the_same_at_each_look_until_a_probe_is_due() -> None:
+    edge = FakeAuthority(Provider("edge").will("refused"))
+    plan, machine = plan_of(planned(edge, common(attempts=1, failures=1))), engine()
+    await machine.sign(order(), plan, deadline=3600)
+    said = set()
+    for _ in range(28):
+        said.add(machine.states(plan)[0].message)
+        await asyncio.sleep(1.001)
+    assert len(said) == 1
+
+
+async def test_an_account_that_nobody_has_come_to_since_its_breaker_was_open_says_that_the_next_request_probes_it() -> (
+    None
+):
+    health = await health_after("refused", failures=1, wait=60)
+    assert health.state == "Untested"
+    assert health.message == (
+        "untested since 2026-01-01T00:00:30Z, the next request probes it; before that 1 failure; "
+        "the last: connection refused"
+    )
+
+
+@pytest.mark.parametrize(
+    ("step", "state", "check", "message"),
+    [("ok", "Available", "passed", ""), ("refused", "Degraded", "failed", "connection refused")],
+)
+async def test_how_a_check_ended_is_told_apart_from_how_signatures_ended(
+    step: str, state: str, check: str, message: str
+) -> None:
+    edge = FakeAuthority(Provider("edge", check_step=Step(step)))
+    plan, machine = plan_of(edge), engine()
+    assert machine.states(plan)[0].check == ""
+    await machine.check(plan.authorities[0])
+    health = machine.states(plan)[0]
+    assert (health.state, health.check, health.message, health.last_success) == (state, check, message, None)
+
+
+async def test_a_failed_check_is_not_to_blame_for_what_a_signature_found() -> None:
+    assert (await health_after("refused")).check == ""
+
+
+async def test_the_first_signature_of_an_account_is_told_once() -> None:
+    heard = Heard()
+    plan, machine = plan_of(FakeAuthority(Provider("edge"))), engine(heard)
+    await machine.check(plan.authorities[0])
+    assert heard.proofs == []
+    for number in range(3):
+        await machine.sign(order(f"u{number}"), plan, deadline=3600)
+    assert heard.proofs == ["edge/token-1"]
 
 
 async def test_a_rate_limit_is_shown_with_its_end() -> None:

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from issuer.authorities.base import SigningOrder
     from issuer.signing.engine import FailoverEngine
+    from issuer.signing.observer import BreakerChange
     from issuer.signing.plan import IssuerPlan
 
 OPEN_FOR = 20.0
@@ -117,9 +118,9 @@ class Guardian(Heard):
         self.under_way: list[Call] = []
         self.faults: list[str] = []
 
-    def breaker(self, account: str, authority: str, state: BreakerState) -> None:
-        self.states[account] = state
-        self.since[account] = clock()
+    def breaker(self, change: BreakerChange) -> None:
+        self.states[change.account] = change.state
+        self.since[change.account] = clock()
 
     def begins(self, call: Call) -> None:
         state = self.states.get(call.account, BreakerState.CLOSED)

@@ -1,0 +1,78 @@
+"""What the log says of requests: fields to filter by, and no flood while writes fail."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from issuer.api.meta import ObjectMeta
+from issuer.api.request import CertificateRequest, IssuerRef, RequestSpec
+from issuer.controllers.certificaterequests import CertificateRequests
+from issuer.controllers.decision import Fail
+from issuer.controllers.reporter import RequestReporter
+from issuer.kube.errors import ServerError
+from issuer.observe.metrics import Metrics
+
+if TYPE_CHECKING:
+    from issuer.kube.events import EventRecorder
+
+pytestmark = pytest.mark.looptime
+
+FAIL = Fail(message="no", event="AuthorityRejected", cause="Rejected")
+ERROR = ServerError(500, "InternalError", "etcd is away")
+
+
+class NoEvents:
+    def emit(self, *_: Any) -> None:
+        pass
+
+
+def reporter() -> RequestReporter:
+    events: EventRecorder = NoEvents()  # type: ignore[assignment]
+    return RequestReporter(events, Metrics(), CertificateRequests(), lambda: datetime.now(UTC))
+
+
+def request(name: str = "www-1", kind: str = "CDNIssuer", **annotations: str) -> CertificateRequest:
+    meta = ObjectMeta(name=name, namespace="shop", uid=f"uid-{name}", annotations=annotations)
+    return CertificateRequest(meta, RequestSpec(IssuerRef("web", kind, "cdn-issuer.io")))
+
+
+@pytest.mark.parametrize(
+    ("kind", "issuer"),
+    [
+        ("CDNIssuer", {"issuer_kind": "CDNIssuer", "issuer_namespace": "shop", "issuer": "web"}),
+        ("CDNClusterIssuer", {"issuer_kind": "CDNClusterIssuer", "issuer": "web"}),
+    ],
+)
+async def test_a_request_and_its_issuer_are_named_by_fields(kind: str, issuer: dict[str, str]) -> None:
+    with capture_logs() as lines:
+        reporter().finished(request(kind=kind), FAIL)
+    (line,) = lines
+    who = {"namespace": "shop", "name": "www-1", "uid": "uid-www-1", **issuer}
+    said = {"event": "request failed", "log_level": "error", "reason": "AuthorityRejected", "message": "no"}
+    assert line == who | said
+
+
+async def test_writes_that_fail_again_and_again_are_one_line_a_minute_for_each_request() -> None:
+    report = reporter()
+    with capture_logs() as lines:
+        for _ in range(13):
+            report.write_failed(request(), FAIL, ERROR)
+            report.write_failed(request("other"), FAIL, ERROR)
+            await asyncio.sleep(10)
+        report.finished(request(), FAIL)
+        report.write_failed(request(), FAIL, ERROR)
+    told = [(line["name"], line["left_out"]) for line in lines if line["event"] == "status not written"]
+    assert told == [
+        ("www-1", None),
+        ("other", None),
+        ("www-1", 5),
+        ("other", 5),
+        ("www-1", 5),
+        ("other", 5),
+        ("www-1", None),
+    ]
