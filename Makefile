@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 .DEFAULT_GOAL := help
-.PHONY: help demo test mutations check format bench crds control-plane clean
+.PHONY: help demo test mutations fuzz check format bench crds control-plane clean
 
 help: ## List what can be done here
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -26,6 +26,9 @@ test: check ## All checks and all tests
 
 mutations: $(BIN)/.dev ## Take out each protection once and see that a test notices (some minutes)
 	$(BIN)/python -m tests.mutations $(ARGS)
+
+fuzz: $(BIN)/.dev ## Read 100,000 mutations of real CSRs (some minutes)
+	$(BIN)/python -W ignore::UserWarning -m tests.csrs $(ARGS)
 
 control-plane: ## Build etcd, kube-apiserver and cert-manager for the tests (needs Go; ten minutes the first time)
 	@$(PYTHON) tests/controlplane/build.py

@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
+import warnings
 from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 import structlog
@@ -53,6 +54,9 @@ def configure(format_: Literal["json", "console"], level: str) -> None:
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, _clean, *_renderer(format_)],
         )
     )
+    # What a library warns of is a line like any other. The length of a subject's attribute is none of our business.
+    logging.captureWarnings(capture=True)
+    warnings.filterwarnings("ignore", "Attribute's length must be", UserWarning)
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(number)

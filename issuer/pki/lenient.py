@@ -19,10 +19,13 @@ with the part of the CSR that is wrong, never with a parser's own words.
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
 from cryptography.x509.oid import NameOID
 from pyasn1.codec.ber import decoder
 from pyasn1.codec.der import encoder
@@ -189,7 +192,7 @@ class _Reader:
         anew = _new(_DER_INFO)
         anew["version"] = 0
         anew["subject"] = self._subject(bytes(info["subject"]))
-        anew["key"] = info["key"]
+        anew["key"] = self._key(bytes(info["key"]))
         anew["attributes"] = self._attributes(info["attributes"])
         request["info"] = self._encode(anew)
         return Rewritten(self._encode(request), signed)
@@ -199,7 +202,18 @@ class _Reader:
         for attributes in name:
             for attribute in attributes:
                 attribute["value"] = self._text(str(attribute["type"]), bytes(attribute["value"]))
+            if not 0 < len({self._encode(attribute) for attribute in attributes}) == len(attributes):
+                raise self._refuse("the subject of the CSR: a part of it is empty, or says the same twice")
         return self._encode(name)
+
+    def _key(self, raw: bytes) -> univ.Any:
+        """The key as it is, if it is one of any kind."""
+        with (
+            parsing(self._refuse, "the CSR's key does not decode (SubjectPublicKeyInfo, RFC 5280, section 4.1.2.7)"),
+            contextlib.suppress(UnsupportedAlgorithm),
+        ):
+            serialization.load_der_public_key(raw)
+        return univ.Any(raw)
 
     def _text(self, oid: str, raw: bytes) -> bytes:
         """The value of an attribute of the subject, in a type that can hold it."""

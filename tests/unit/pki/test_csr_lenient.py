@@ -261,6 +261,24 @@ REFUSED = {
         built(attribute("cn", 0x0C, b"\xff\xfe")),
         "the subject of the CSR: the common name is no text that can be read; write it as a UTF8String",
     ),
+    "a subject that says the same twice": (
+        built(tlv(0x31, 2 * tlv(0x30, bytes.fromhex(OID["o"]) + tlv(0x13, b"*")))),
+        "the subject of the CSR: a part of it is empty, or says the same twice",
+    ),
+    "a subject with an empty part": (
+        built(attribute("o", 0x13, b"*"), tlv(0x31, b"")),
+        "the subject of the CSR: a part of it is empty, or says the same twice",
+    ),
+    "a key that is none": (
+        built(public_key=tlv(0x30, b"")),
+        "the CSR's key does not decode (SubjectPublicKeyInfo, RFC 5280, section 4.1.2.7)",
+    ),
+    "a key of an unknown type, and a subject that is not DER": (
+        built(
+            attribute("o", 0x13, b"*"), public_key=tlv(0x30, tlv(0x30, bytes.fromhex("06032a0304")) + tlv(3, bytes(33)))
+        ),
+        "the CSR's key is of a type that is not supported",
+    ),
     "half a BMP character": (
         built(attribute("o", 0x1E, b"\x00")),
         "the subject of the CSR: the organization is no text that can be read",
