@@ -45,6 +45,8 @@ KeyType = Literal["rsa", "ecdsa", "ed25519"]
 E = TypeVar("E", bound=x509.ExtensionType)
 
 _FIELD: Final = "spec.request"
+_HOLDERS: Final = (lenient.EXTENSION_REQUEST, "1.3.6.1.4.1.311.2.1.14")
+"""Attributes that hold extensions for cryptography: PKCS #9's, and Microsoft's older one."""
 _LABELS: Final = ("CERTIFICATE REQUEST", "NEW CERTIFICATE REQUEST")
 _KEYS_KNOWN: Final = "use RSA of 2048 to 8192 bits, ECDSA on P-256, P-384 or P-521, or Ed25519"
 
@@ -204,18 +206,26 @@ def _load(der: bytes) -> tuple[x509.CertificateSigningRequest, bytes]:
         with parsing(_refuse, "the CSR is not DER to the letter"):
             request = x509.load_der_x509_csr(der)
             _ = request.extensions, request.subject
-            return request, request.tbs_certrequest_bytes
+            if _is_read_alike(request):
+                return request, request.tbs_certrequest_bytes
     except InvalidRequestError:
-        rewritten = lenient.rewrite(der, _refuse)
+        pass
+    rewritten = lenient.rewrite(der, _refuse)
     with parsing(_refuse, "does not decode as a certificate signing request (PKCS #10, RFC 2986)"):
         request = x509.load_der_x509_csr(rewritten.der)
         _ = request.extensions, request.subject
         return request, rewritten.signed
 
 
+def _is_read_alike(request: x509.CertificateSigningRequest) -> bool:
+    """Whether cryptography reads the extensions that Go reads: see `issuer.pki.lenient`."""
+    holders = [one.oid.dotted_string for one in request.attributes if one.oid.dotted_string in _HOLDERS]
+    return holders in ([], [lenient.EXTENSION_REQUEST])
+
+
 def _check_signature(request: x509.CertificateSigningRequest, signed: bytes) -> None:
     """Whether the CSR is signed by its own key; over the bytes that were sent, whatever is read of them."""
-    oid = request.signature_algorithm_oid.dotted_string
+    oid = request.signature_algorithm_oid.dotted_string[: lenient.MAX_SHOWN]
     with parsing(_refuse, f"the CSR is signed with an algorithm that is not known here ({oid}); sign it with SHA-256"):
         key, algorithm = request.public_key(), request.signature_hash_algorithm
         parameters = request.signature_algorithm_parameters

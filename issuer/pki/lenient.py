@@ -13,8 +13,12 @@ as the DER that its writer meant:
                  constraints; without defaults that are written out
     signature    as it is; it does not fit what is encoded anew, and is checked over the original bytes
 
-Only a CSR that `cryptography` refuses comes here: pyasn1 takes milliseconds. What cannot be read here either is refused
-with the part of the CSR that is wrong, never with a parser's own words.
+Which names a CSR asks for must not depend on who reads it: an approver that is written in Go approves what Go sees.
+So those attributes count that count there: each extensionRequest, of each its first value, and not Microsoft's older
+attribute (1.3.6.1.4.1.311.2.1.14), which `cryptography` and OpenSSL read.
+
+Only a CSR that `cryptography` refuses, or reads in another way, comes here: pyasn1 takes milliseconds. What cannot be
+read here either is refused with the part of the CSR that is wrong, never with a parser's own words.
 """
 
 from __future__ import annotations
@@ -40,8 +44,10 @@ if TYPE_CHECKING:
 MAX_SIZE: Final = 16 * 1024
 """Bytes of a CSR that is read leniently; pyasn1 takes up to a tenth of a second for so many."""
 
-_EXTENSION_REQUESTS: Final = ("1.2.840.113549.1.9.14", "1.3.6.1.4.1.311.2.1.14")
-"""PKCS #9's extensionRequest (RFC 2985, section 5.4.2), and Microsoft's own of the time before it."""
+MAX_SHOWN: Final = 60
+"""Characters of an OID that a message shows."""
+EXTENSION_REQUEST: Final = "1.2.840.113549.1.9.14"
+"""PKCS #9's extensionRequest (RFC 2985, section 5.4.2)."""
 _NAMES: Final = "2.5.29.17"
 _BASIC_CONSTRAINTS: Final = "2.5.29.19"
 _NAME_CONSTRAINTS: Final = "2.5.29.30"
@@ -217,7 +223,7 @@ class _Reader:
 
     def _text(self, oid: str, raw: bytes) -> bytes:
         """The value of an attribute of the subject, in a type that can hold it."""
-        called = _CALLED.get(oid, f"the attribute {oid}")
+        called = _CALLED.get(oid, f"the attribute {_shown(oid)}")
         unreadable = f"the subject of the CSR: {called} is no text that can be read; write it as a UTF8String"
         kind = raw[0]
         if kind == _BITS:
@@ -242,14 +248,14 @@ class _Reader:
         found = _new(_EXTENSIONS)
         seen: set[str] = set()
         for attribute in attributes if attributes.isValue else ():
-            if str(attribute["type"]) not in _EXTENSION_REQUESTS:
+            if str(attribute["type"]) != EXTENSION_REQUEST:
                 continue
             problem = "the extensions that the CSR asks for cannot be read (RFC 2985, section 5.4.2)"
-            for raw in attribute["values"]:
+            for raw in attribute["values"][:1]:
                 for extension in self._decode(bytes(raw), _EXTENSIONS, problem):
                     oid = str(extension["id"])
                     if oid in seen:
-                        raise self._refuse(f"the CSR asks for the extension {oid} twice; once is allowed")
+                        raise self._refuse(f"the CSR asks for the extension {_shown(oid)} twice; once is allowed")
                     seen.add(oid)
                     if oid in (_NAMES, _BASIC_CONSTRAINTS, _NAME_CONSTRAINTS):
                         extension["value"] = self._extension(oid, bytes(extension["value"]))
@@ -257,7 +263,7 @@ class _Reader:
         anew = _new(_ATTRIBUTES)
         if len(found):
             requested = _new(_ATTRIBUTE)
-            requested["type"] = _EXTENSION_REQUESTS[0]
+            requested["type"] = EXTENSION_REQUEST
             requested["values"].append(univ.Any(self._encode(found)))
             anew.append(requested)
         else:
@@ -303,3 +309,8 @@ class _Reader:
 def _new(schema: Any) -> Any:
     """An empty value of a type."""
     return schema.clone()
+
+
+def _shown(oid: str) -> str:
+    """An OID for a message; somebody else chose its length."""
+    return oid if len(oid) <= MAX_SHOWN else f"{oid[:MAX_SHOWN]}..."

@@ -283,6 +283,13 @@ MUTATIONS: Final = (
         tests=("unit/pki/test_csr_lenient.py",),
     ),
     Mutation(
+        "names are signed that an approver in Go does not see",
+        _CSR,
+        old="            if _is_read_alike(request):\n",
+        new="            if True:\n",
+        tests=("unit/pki/test_csr_lenient.py",),
+    ),
+    Mutation(
         "a CSR that is signed with MD5 is taken for one by another key",
         _CSR,
         old="if isinstance(algorithm, hashes.MD5):",

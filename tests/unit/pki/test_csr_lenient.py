@@ -216,9 +216,31 @@ def test_attributes_may_be_left_out() -> None:
     assert read(built(attribute("cn", 0x0C, b"www.example.com"), attributes=b"\xa0\x00")).san is None
 
 
-def test_extensions_in_microsofts_older_attribute_are_read() -> None:
-    asked = read(built(attributes=tlv(0xA0, requested(extension("0603551d11", SAN), by=MICROSOFT_REQUEST))))
+OTHER_SAN = tlv(0x30, tlv(0x82, b"hidden.example.com"))
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_names_that_go_does_not_see_are_not_signed(first: bool) -> None:
+    """An approver that is written in Go has approved the CSR without them."""
+    hidden = requested(extension("0603551d11", OTHER_SAN), by=MICROSOFT_REQUEST)
+    assert x509.load_der_x509_csr(built(attributes=tlv(0xA0, hidden))).extensions, "cryptography reads them"
+    alone = read(built(attribute("cn", 0x0C, b"www.example.com"), attributes=tlv(0xA0, hidden)))
+    assert alone.san is None
+    both = [hidden, requested(extension("0603551d11", SAN))]
+    asked = read(built(attributes=tlv(0xA0, b"".join(both if first else both[::-1]))))
+    assert names_of(signed_for(asked)) == dns("www.example.com")
+
+
+def test_of_an_attribute_the_first_value_counts() -> None:
+    values = tlv(0x30, extension("0603551d11", SAN)) + tlv(0x30, extension("0603551d11", OTHER_SAN))
+    asked = read(built(attributes=tlv(0xA0, tlv(0x30, EXTENSION_REQUEST + tlv(0x31, values)))))
     assert asked.dns_names == ("www.example.com",)
+
+
+def test_names_in_a_second_attribute_of_extensions_are_seen_as_go_sees_them() -> None:
+    constraints = extension("0603551d13", tlv(0x30, b""))
+    both = sorted([requested(constraints), requested(extension("0603551d11", SAN))])
+    assert read(built(attributes=tlv(0xA0, b"".join(both)))).dns_names == ("www.example.com",)
 
 
 def test_several_attributes_of_extensions_are_read_together() -> None:
@@ -278,6 +300,10 @@ REFUSED = {
             attribute("o", 0x13, b"*"), public_key=tlv(0x30, tlv(0x30, bytes.fromhex("06032a0304")) + tlv(3, bytes(33)))
         ),
         "the CSR's key is of a type that is not supported",
+    ),
+    "an attribute of endless name": (
+        built(tlv(0x31, tlv(0x30, tlv(0x06, b"\x55" * 90) + tlv(0x02, b"\x05")))),
+        "the subject of the CSR: the attribute 2.5.85.85.85.85.85.85.85.85.85.85.85.85.85",
     ),
     "half a BMP character": (
         built(attribute("o", 0x1E, b"\x00")),
