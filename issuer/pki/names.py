@@ -146,7 +146,7 @@ def dns_problem(name: str) -> str | None:
     if name.endswith("."):
         return "ends with a dot"
     if "*" in name.removeprefix("*."):
-        return "has a * elsewhere than as its whole first label; a wildcard may only be the first label"
+        return "has a * where none may be: a wildcard may only be the whole first label"
     if not name.isascii():
         return "holds characters that are not ASCII; write it in punycode (xn--...)"
     if not all(_LABEL.fullmatch(label) for label in labels):

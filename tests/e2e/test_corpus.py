@@ -6,7 +6,6 @@ Both have the same Secret, and sign in the same cluster.
 from __future__ import annotations
 
 from base64 import b64decode
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -15,20 +14,17 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import ExtensionOID
 
-from issuer.pki.certificate import to_pem
 from issuer.sandbox import objects
 from tests.csrs.corpus import samples
 from tests.csrs.usages import asked_for
+from tests.e2e.cas import CA, both_with_one_secret
 from tests.e2e.world import read_condition
-from tests.unit.pki.pki_case import key_pem, make_ca
 
 if TYPE_CHECKING:
     from tests.controlplane.plane import Manifest
     from tests.csrs.corpus import Sample
     from tests.e2e.world import World
 
-SECRET = "ca"
-WEEK = timedelta(days=7)
 SAME = (
     ExtensionOID.SUBJECT_ALTERNATIVE_NAME,
     ExtensionOID.BASIC_CONSTRAINTS,
@@ -48,37 +44,13 @@ DEFAULT_WITHOUT_RSA = {BITS["a0"]: BITS["80"], BITS["a4"]: BITS["84"]}
 of the CA's too."""
 
 
-async def issuers(world: World) -> None:
-    """cert-manager's CA issuer and ours, both called `web`, with one Secret."""
-    now = datetime.now(UTC)
-    root = make_ca("Example Root", start=now - WEEK, end=now + timedelta(days=3650))
-    identified = x509.SubjectKeyIdentifier.from_public_key(root.signer.public_key())
-    root = make_ca(
-        "Example Root", signer=root.signer, start=now - WEEK, end=now + 520 * WEEK, extensions=[(identified, False)]
-    )
-    pem = to_pem([root.certificate])
-    world.plane.apply(
-        objects.secret(SECRET, world.namespace, {"tls.crt": pem, "tls.key": key_pem(root.signer), "ca.crt": pem})
-    )
-    theirs = {
-        "apiVersion": "cert-manager.io/v1",
-        "kind": "Issuer",
-        "metadata": {"name": "web", "namespace": world.namespace},
-        "spec": {"ca": {"secretName": SECRET}},
-    }
-    world.plane.apply(theirs)
-    ours = {"name": "backup", "ca": {"secretRef": {"name": SECRET}, "allowCA": True}}
-    world.plane.apply(objects.issuer("web", [ours], namespace=world.namespace))
-    await world.until(lambda: world.condition("cdnissuers", "web", "Ready")[0] == "True", "web Ready")
-
-
 def request_for(sample: Sample, world: World, *, ours: bool) -> Manifest:
     name = f"{'ours' if ours else 'theirs'}-{sample.number}"
-    manifest: Manifest = objects.certificate_request(name, sample.pem, namespace=world.namespace, issuer="web")
+    manifest: Manifest = objects.certificate_request(name, sample.pem, namespace=world.namespace, issuer=CA)
     manifest["spec"]["usages"] = asked_for(sample.pem)
     manifest["spec"]["isCA"] = sample.is_ca
     if not ours:
-        manifest["spec"]["issuerRef"] = {"group": "cert-manager.io", "kind": "Issuer", "name": "web"}
+        manifest["spec"]["issuerRef"] = {"group": "cert-manager.io", "kind": "Issuer", "name": CA}
     return manifest
 
 
@@ -109,7 +81,7 @@ def described(certificate: x509.Certificate) -> dict[str, Any]:
 
 @pytest.mark.timeout(300)
 async def test_what_cert_managers_ca_issuer_signs_ours_signs_and_signs_the_same(world: World) -> None:
-    await issuers(world)
+    await both_with_one_secret(world, allow_ca=True)
     for sample in samples():
         for is_ours in (False, True):
             answer = world.plane.call(

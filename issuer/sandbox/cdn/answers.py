@@ -15,6 +15,7 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
+from issuer.pki import lenient, pem
 from issuer.sandbox.cdn.faults import SIGN_PATH, Fault, FaultKind
 from issuer.sandbox.cdn.ledger import BACKDATED, IssuedCertificate, Ledger, Token
 
@@ -198,8 +199,7 @@ def _sign(ledger: Ledger, body: bytes, fault: Fault | None) -> Answer:
 
 def _public_key(call: SigningCall) -> CertificatePublicKeyTypes:
     try:
-        csr = x509.load_pem_x509_csr(call.csr.encode())
-        key = csr.public_key()
+        key = _csr(call.csr.encode()).public_key()
     except (ValueError, TypeError, UnsupportedAlgorithm):
         raise RefusedError(400, 1105, "The CSR cannot be read") from None
     expected = {"origin-rsa": rsa.RSAPublicKey, "origin-ecc": ec.EllipticCurvePublicKey}.get(call.request_type)
@@ -207,6 +207,15 @@ def _public_key(call: SigningCall) -> CertificatePublicKeyTypes:
         raise RefusedError(400, 1106, f"request_type {call.request_type!r} does not suit the key of the CSR")
     assert isinstance(key, (rsa.RSAPublicKey, ec.EllipticCurvePublicKey))
     return key
+
+
+def _csr(text: bytes) -> x509.CertificateSigningRequest:
+    """A CSR, be it DER to the letter or not: the provider's own parser is Go's."""
+    try:
+        return x509.load_pem_x509_csr(text)
+    except (ValueError, x509.InvalidVersion):
+        (block,) = pem.blocks(text)
+        return x509.load_der_x509_csr(lenient.rewrite(block.der, ValueError).der)
 
 
 def _check_names(ledger: Ledger, hostnames: Sequence[str]) -> None:
