@@ -1,4 +1,4 @@
-"""What cert-manager's conformance suite for issuers asks of a Certificate's Secret, asked of `ca` and of `cloudflare`."""
+"""What cert-manager's conformance suite for issuers asks of a Certificate's Secret, asked of our authorities."""
 
 from __future__ import annotations
 
