@@ -226,7 +226,8 @@ class AuthorityCommon(Struct, frozen=True, kw_only=True, rename="camel"):
         str,
         Meta(
             description="Root certificates of this authority, as PEM or base64 of PEM. They become `ca.crt`, "
-            "and what it signs must chain up to one of them.",
+            "and what it signs must chain up to one of them. Without them, what the authority itself knows becomes "
+            "`ca.crt`: the Origin CA's own roots at Cloudflare's endpoint, and what the Secret of a `ca` holds.",
             max_length=262144,
         ),
     ] = ""

@@ -10,6 +10,7 @@ import pytest
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
+from issuer.sandbox import objects
 from tests.e2e.cas import CA, both_with_one_secret
 
 if TYPE_CHECKING:
@@ -117,6 +118,30 @@ async def test_every_certificate_of_the_suite_is_signed_by_ca_as_it_asks(world: 
     usages = x509.load_pem_x509_certificates(secrets["usages"]["tls.crt"])[0].extensions
     bits = usages.get_extension_for_class(x509.KeyUsage).value
     assert (bits.digital_signature, bits.data_encipherment, bits.key_encipherment) == (True, True, False)
+
+
+@pytest.mark.parametrize("key", [RSA, ECDSA, ED25519], ids=["rsa", "ecdsa", "ed25519"])
+async def test_a_ca_that_cert_manager_issued_signs_and_its_root_is_what_to_trust(
+    world: World, key: Manifest, tmp_path: Path
+) -> None:
+    """A root, an intermediate below it, and one below that, each in the Secret as cert-manager writes it."""
+    for name, above in (("root", "selfsigned"), ("first", "root"), ("second", "first")):
+        issuer = {"selfSigned": {}} if above == "selfsigned" else {"ca": {"secretName": f"{above}-tls"}}
+        theirs = {"apiVersion": "cert-manager.io/v1", "kind": "Issuer"}
+        world.plane.apply({**theirs, "metadata": {"name": above, "namespace": world.namespace}, "spec": issuer})
+        reference = {"group": "cert-manager.io", "kind": "Issuer", "name": above}
+        spec = {"commonName": name, "isCA": True, "privateKey": key, "duration": "4320h"}
+        make(world, name, above, {**spec, "issuerRef": reference})
+        await world.ready(name, timeout=120)
+    root = world.secret("root-tls")["tls.crt"]
+    for depth, name in enumerate(("root", "first", "second")):
+        ours = {"name": "ca", "ca": {"secretRef": {"name": f"{name}-tls"}}}
+        world.plane.apply(objects.issuer(name, [ours], namespace=world.namespace))
+        make(world, f"by-{name}", name, CASES["dns"])
+        secret = await world.ready(f"by-{name}", timeout=120)
+        assert problems(CASES["dns"], secret, tmp_path) == []
+        assert secret["ca.crt"] == root
+        assert len(x509.load_pem_x509_certificates(secret["tls.crt"])) == 1 + depth
 
 
 OF_CLOUDFLARE: Final = ("dns", "ecdsa", "wildcard", "wildcard-apex", "long")
