@@ -9,12 +9,16 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.controlplane.fixtures import control_plane, summary
 
 __all__ = ["control_plane"]
 
 asyncio.set_event_loop(None)
+# No test fails because the machine is busy.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 
 @pytest.hookimpl(trylast=True)
