@@ -6,6 +6,7 @@ of punycode, an IPv4 address mapped into IPv6 (Go writes those back as IPv4). Co
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import re
 from dataclasses import dataclass
@@ -187,7 +188,8 @@ def is_uri(text: str) -> bool:
 
 def _text_of(der: bytes) -> str:
     """The text of a UTF8String or an IA5String with its tag, as UPNs and SRV names are; else hexadecimal."""
-    is_short_text = len(der) > 1 and der[0] in _STRINGS and der[1] == len(der) - 2
-    if is_short_text and (text := der[2:].decode("utf-8", "replace")).isprintable():
-        return f"{_STRINGS[der[0]]}:{text}"
+    if len(der) > 1 and der[0] in _STRINGS and der[1] == len(der) - 2:
+        with contextlib.suppress(UnicodeDecodeError):
+            text = der[2:].decode()
+            return f"{_STRINGS[der[0]]}:{text}" if text.isprintable() else der.hex()
     return der.hex()

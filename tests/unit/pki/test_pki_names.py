@@ -52,6 +52,23 @@ def test_names_of_other_kinds_are_kept_apart() -> None:
     assert not Names()
 
 
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (b"\x0c\x05erika", "UTF8:erika"),
+        (b"\x16\x05_ldap", "IA5:_ldap"),
+        (b"\x0c\x02\xff\xfe", "0c02fffe"),
+        (b"\x0c\x02\xfe\xff", "0c02feff"),
+        (b"\x0c\x02a\n", "0c02610a"),
+        (b"\x02\x01\x05", "020105"),
+        (b"", ""),
+    ],
+)
+def test_two_other_names_are_the_same_only_if_their_bytes_are(value: bytes, shown: str) -> None:
+    name = x509.OtherName(x509.ObjectIdentifier("1.2.3"), value)
+    assert Names.of([name]).others == {f"otherName 1.2.3 {shown}"}
+
+
 def test_a_wildcard_covers_nothing_but_itself() -> None:
     assert Names.of(dns("a.example.com")) - Names.of(dns("*.example.com")) == ("a.example.com",)
 
