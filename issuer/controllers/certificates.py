@@ -140,11 +140,15 @@ class CertificateCensus:
         self._measures = tuple(_told(found, failing))
 
     def _tidy(self, key: ObjectKey, record: Record) -> tuple[Held | None, Carrier | None]:
-        """What of a record is still in the cluster."""
-        if record.held is not None and not self._is_there(record.held.carrier):
-            record.held = None
+        """What of a record is still in the cluster.
+
+        cert-manager may delete the request of the present certificate as soon as there is a newer one
+        (`revisionHistoryLimit`), so that certificate counts for as long as its renewal waits.
+        """
         if record.waiting is not None and not self._is_there(record.waiting):
             record.waiting = None
+        if record.held is not None and record.waiting is None and not self._is_there(record.held.carrier):
+            record.held = None
         if record.held is None and record.waiting is None:
             self._records.pop(key, None)
         return record.held, record.waiting

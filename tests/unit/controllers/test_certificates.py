@@ -124,6 +124,15 @@ async def test_a_renewal_that_waits_or_has_failed_is_told_with_the_time_that_is_
     assert await cluster.failing() == {("CDNIssuer", "shop", "web"): 2 * 86400}
 
 
+async def test_a_renewal_still_fails_when_the_request_of_the_present_certificate_is_deleted() -> None:
+    cluster = Cluster()
+    first = request("www-1", "Issued", day=60)
+    cluster.show(first, 2)
+    cluster.show(request("www-2", "Failed", day=1))
+    cluster.remove(first)
+    assert list((await cluster.failing()).values()) == [2 * 86400]
+
+
 async def test_of_several_the_first_to_expire_is_told() -> None:
     cluster = Cluster()
     for number, days in enumerate((9, 2, 5)):
