@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 .DEFAULT_GOAL := help
-.PHONY: help demo test mutations fuzz check format bench crds control-plane clean
+.PHONY: help demo test mutations fuzz check format bench metrics-doc crds control-plane clean
 
 help: ## List what can be done here
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -45,6 +45,9 @@ format: $(BIN)/.dev ## Let ruff format and mend what it can
 
 bench: $(BIN)/.dev ## Measure throughput, latency, memory and the event loop on the sandbox
 	$(BIN)/python -m bench $(ARGS)
+
+metrics-doc: $(BIN)/.dev ## Write docs/metrics.md anew from the code
+	$(BIN)/python -m issuer.observe.document > docs/metrics.md
 
 crds: $(BIN)/.dev ## Write crds/ anew from the code
 	$(BIN)/cdn-issuer crds --directory crds

@@ -18,6 +18,7 @@ from issuer.api import condition
 from issuer.api.condition import READY, TRUE
 from issuer.api.issuer import GROUP, PLURALS, VERSION, AuthorityStatus, Issuer, IssuerStatus
 from issuer.api.meta import format_time, parse_time
+from issuer.controllers.census import IssuerState, issuer_measures
 from issuer.controllers.issuercache import IssuerId
 from issuer.controllers.readiness import CAN_SIGN, WELL, readiness
 from issuer.controllers.reporter import reference
@@ -32,7 +33,7 @@ from issuer.observe.repeats import Repeats
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from datetime import datetime
 
     from issuer.controllers.issuercache import CachedIssuer, IssuerCache
@@ -125,8 +126,14 @@ class IssuerController:
         return False
 
     def measures(self) -> Iterable[Measure]:
-        """None: how issuers are is told by the engine's own."""
-        return ()
+        """How issuers are, told by the replica that leads: no other asks their authorities."""
+        return issuer_measures(self._known()) if self._started else ()
+
+    def _known(self) -> Iterator[IssuerState]:
+        for entry in self._book.entries():
+            if self._informers[entry.id.kind].get(entry.id.key) is not None:
+                healths = self._engine.states(entry.plan) if entry.plan else ()
+                yield IssuerState(entry.id, readiness(entry.view, healths).status == TRUE, healths)
 
     async def start(self) -> None:
         """Begin, with the caches as they are now."""
@@ -187,6 +194,7 @@ class IssuerController:
         generation, due = self._checks.get(entry.id, (-1, 0.0))
         if entry.plan is None or (generation == entry.generation and asyncio.get_running_loop().time() < due):
             return
+        self._engine.states(entry.plan)  # which gives each its name, for what is told of the calls
         await asyncio.gather(*(self._engine.check(planned) for planned in entry.plan.authorities))
 
     def _status(self, issuer: Issuer, entry: CachedIssuer) -> IssuerStatus:

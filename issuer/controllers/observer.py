@@ -38,9 +38,9 @@ class EngineObserver:
 
     def breaker(self, change: BreakerChange) -> None:
         """A breaker has changed. That it opened is a warning, what follows is the ordinary course."""
-        self._metrics.breaker(account=change.account, authority=change.user.authority, state=change.state.value)
         fields = {**change.user.fields, "account": change.account, "state": change.state.value}
         if change.state is BreakerState.OPEN:
+            self._metrics.breaker_opened(issuer=change.user.issuer, authority=change.user.authority)
             error = change.error
             log.warning(
                 "circuit breaker",
@@ -54,19 +54,33 @@ class EngineObserver:
             log.info("circuit breaker", **fields)
         self._topics.publish(AccountChanged(change.account))
 
-    def account(self, account: str, user: AccountUser, state: BreakerState) -> None:
+    def account(self, account: str, user: AccountUser, state: BreakerState) -> None:  # noqa: ARG002 - the protocol
         """An authority uses this account from now on."""
         self._users[account] = user
-        self._metrics.breaker(account=account, authority=user.authority, state=state.value)
 
     def forgotten(self, account: str) -> None:
         """Nobody uses this account any more."""
         self._users.pop(account, None)
-        self._metrics.forget_account(account=account)
 
     def failover(self, issuer: str, from_: str, to: str, cause: str) -> None:
         """A later authority of the list has signed."""
         self._metrics.failover(issuer=issuer, from_=from_, to=to, cause=cause)
+
+    def retry(self, issuer: str, authority: str, cause: str) -> None:
+        """An attempt is repeated."""
+        self._metrics.retried(issuer=issuer, authority=authority, cause=cause)
+
+    def waited(self, issuer: str, authority: str, limit: str, seconds: float) -> None:
+        """A request has waited for a limit."""
+        self._metrics.waited(issuer=issuer, authority=authority, limit=limit, seconds=seconds)
+
+    def adopted(self, issuer: str, authority: str) -> None:
+        """A certificate whose answer was lost goes to its request."""
+        self._metrics.adopted(issuer=issuer, authority=authority)
+
+    def orphan(self, issuer: str, authority: str, outcome: str) -> None:
+        """A certificate that nobody received is dealt with."""
+        self._metrics.orphan(issuer=issuer, authority=authority, outcome=outcome)
 
     def refused(self, account: str) -> None:
         """A credential was refused."""

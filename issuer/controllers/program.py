@@ -15,6 +15,7 @@ from issuer.api.request import CertificateRequest
 from issuer.authorities.base import AuthorityContext
 from issuer.authorities.transport import SharedTransport
 from issuer.controllers.certificaterequests import RESOURCE, CertificateRequests
+from issuer.controllers.certificates import CertificateCensus
 from issuer.controllers.delivery import StatusWriter
 from issuer.controllers.issuercache import IssuerCache, IssuerId
 from issuer.controllers.issuers import RESOURCES, IssuerController
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Sequence
 
+    from issuer.api.meta import ObjectKey
     from issuer.controllers.memory import RequestId
     from issuer.kube.client import KubeClient
     from issuer.observe.metrics import Metrics
@@ -102,7 +104,8 @@ class Program(Manager):
         super().__init__(self.elector if options.leader_election else None, self.events, grace=options.grace)
         self.transport = SharedTransport(self.may_call)
         namespaces = tuple(options.namespaces) or ("",)
-        received = ReceivedCertificates()
+        certificates = CertificateCensus(self._has_request, utc_now)
+        received = ReceivedCertificates(note=certificates.note)
         self.requests = Informer(
             client,
             RESOURCE,
@@ -144,6 +147,7 @@ class Program(Manager):
             pace=options.pace,
             per_issuer=REQUESTS_PER_ISSUER,
             healed=metrics.resync,
+            certificates=certificates,
         )
         self.issuer_controller = IssuerController(
             client=client,
@@ -170,6 +174,10 @@ class Program(Manager):
             await super().run(stop)
         finally:
             await self.transport.aclose()
+
+    def _has_request(self, key: ObjectKey, uid: str) -> bool:
+        found = self.requests.get(key)
+        return found is not None and found.metadata.uid == uid
 
     def _unreadable(self, issuer: IssuerId) -> str | None:
         informer = self.issuers.get(issuer.kind)

@@ -12,6 +12,8 @@ from base64 import b64decode
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from issuer.api.request import CertificateRequest
 
 MOST: Final = 200_000
@@ -19,10 +21,18 @@ MOST: Final = 200_000
 
 
 class ReceivedCertificates:
-    """The fingerprints (SHA-256 of the leaf) of certificates that requests have received."""
+    """The fingerprints (SHA-256 of the leaf) of certificates that requests have received.
 
-    def __init__(self, most: int = MOST) -> None:
+    Args:
+        most: that are kept.
+        note: hears of each request before anything is left out of it, with the leaf (DER) that it carries.
+    """
+
+    def __init__(
+        self, most: int = MOST, note: Callable[[CertificateRequest, bytes | None], None] = lambda _request, _leaf: None
+    ) -> None:
         self._most = most
+        self._note = note
         self._seen: dict[bytes, None] = {}
 
     def __contains__(self, fingerprint: str) -> bool:
@@ -31,7 +41,10 @@ class ReceivedCertificates:
 
     def transform(self, request: CertificateRequest) -> CertificateRequest:
         """Take note of what a request has received, and leave out what nobody reads (a `transform` of the informer)."""
-        if request.status.certificate and (found := _fingerprint(request.status.certificate)):
+        leaf = _leaf(request.status.certificate) if request.status.certificate else None
+        self._note(request, leaf)
+        if leaf is not None:
+            found = hashlib.sha256(leaf).digest()
             self._seen.pop(found, None)
             self._seen[found] = None
             if len(self._seen) > self._most:
@@ -39,11 +52,11 @@ class ReceivedCertificates:
         return request.trimmed()
 
 
-def _fingerprint(encoded: str) -> bytes | None:
-    """Of the first block. Read by hand, since thousands of finished requests come with one list."""
+def _leaf(encoded: str) -> bytes | None:
+    """The first block, as DER. Read by hand, since thousands of finished requests come with one list."""
     try:
         _, begin, rest = b64decode(encoded).partition(b"-----BEGIN CERTIFICATE-----")
         body, end, _ = rest.partition(b"-----END CERTIFICATE-----")
-        return hashlib.sha256(b64decode(body)).digest() if begin and end else None
+        return b64decode(body) if begin and end else None
     except ValueError:  # binascii.Error is one
         return None

@@ -42,6 +42,8 @@ class RequestReporter:
         self._kind = kind
         self._now = now
         self._repeats = Repeats(_loop_time)
+        self._late: set[str] = set()
+        """Requests whose end was not taken at the first try."""
 
     def pending(self, request: Request, verdict: Pend) -> None:
         """It waits, for a reason that is new."""
@@ -66,16 +68,19 @@ class RequestReporter:
     def finished(self, request: Request, verdict: Fail | Issue) -> None:
         """It has ended, and its status says so."""
         self._repeats.over(request.metadata.uid)
+        if request.metadata.uid in self._late:
+            self._late.discard(request.metadata.uid)
+            self._metrics.written_late()
         if isinstance(verdict, Issue):
             self._issued(request, verdict)
         else:
-            self._count(request, OUTCOMES[verdict.reason], "")
+            self._count(request, OUTCOMES[verdict.reason], cause=verdict.cause)
             self._events.emit(self._reference(request), "Warning", verdict.event, verdict.message)
             log.error("request failed", **_fields(request), reason=verdict.event, message=verdict.message)
 
     def _issued(self, request: Request, verdict: Issue) -> None:
         issued = verdict.issued
-        seconds = self._count(request, "issued", issued.authority)
+        seconds = self._count(request, "issued", authority=issued.authority)
         why = f" ({verdict.authority_message})" if issued.passed_over else ""
         self._events.emit(self._reference(request), "Normal", "CertificateIssued", verdict.message + why)
         log.info(
@@ -87,7 +92,7 @@ class RequestReporter:
             passed_over=[str(error) for error in issued.passed_over] or None,
         )
 
-    def _count(self, request: Request, outcome: str, authority: str) -> float:
+    def _count(self, request: Request, outcome: str, *, cause: str = "", authority: str = "") -> float:
         """Count one that has ended; returns the seconds since its approval."""
         id_ = issuer_id(request.issuer_ref, request.metadata.namespace)
         approved = request.approved_at
@@ -97,13 +102,22 @@ class RequestReporter:
             issuer_namespace=id_.key.namespace,
             issuer=id_.key.name,
             outcome=outcome,
+            cause=cause,
             authority=authority,
             seconds=seconds,
         )
         return seconds
 
+    def retried(self, request: Request) -> None:
+        """Its authorities were asked once more."""
+        id_ = issuer_id(request.issuer_ref, request.metadata.namespace)
+        self._metrics.request_retried(issuer_kind=id_.kind, issuer_namespace=id_.key.namespace, issuer=id_.key.name)
+
     def write_failed(self, request: Request, verdict: Verdict, error: KubeError) -> None:
         """The status could not be written; it is tried again. Told once a minute for each request."""
+        self._metrics.write_failed(type(verdict).__name__)
+        if not isinstance(verdict, Pend):
+            self._late.add(request.metadata.uid)
         left_out = self._repeats.due(request.metadata.uid)
         if left_out is not None:
             log.warning(
@@ -116,6 +130,8 @@ class RequestReporter:
 
     def dropped(self, request: Request, verdict: Verdict, delivery: Delivery) -> None:
         """A result has no one to go to."""
+        self._late.discard(request.metadata.uid)
+        self._metrics.result_dropped(delivery.value)
         log.warning("result dropped", **_fields(request), verdict=type(verdict).__name__, because=delivery.value)
 
     def unsettled(self, request: Request, error: KubeError) -> None:

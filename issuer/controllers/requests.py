@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from datetime import datetime
 
+    from issuer.controllers.certificates import CertificateCensus
     from issuer.controllers.delivery import StatusWriter
     from issuer.controllers.issuercache import IssuerCache
     from issuer.controllers.pace import Pace
@@ -61,6 +62,8 @@ if TYPE_CHECKING:
 
 LEAST: Final = timedelta(seconds=0.1)
 """A go at the authorities with less time than this is not begun."""
+COUNT_EVERY: Final = 60.0
+"""Seconds between two counts of certificates by the days that are left to them."""
 RESYNC_EVERY: Final = 60.0
 """Seconds between two looks for requests that nobody would look at again."""
 CLEAN_UP_EVERY: Final = 30.0
@@ -75,6 +78,7 @@ class RequestController:
     Args:
         per_issuer: requests of one issuer that are worked on at the same time.
         healed: see `RequestTriggers`.
+        certificates: what is counted of those that requests have received; None: nothing is.
 
     Attributes:
         memory: what is known of each request that is not over.
@@ -102,6 +106,7 @@ class RequestController:
         pace: Pace,
         per_issuer: int,
         healed: Callable[[int], None] = lambda _: None,
+        certificates: CertificateCensus | None = None,
     ) -> None:
         self._requests = requests
         self._book = book
@@ -112,6 +117,7 @@ class RequestController:
         self._random = random
         self._pace = pace
         self._per_issuer = per_issuer
+        self._certificates = certificates
         self._queue = queue
         self._agenda = Agenda(queue)
         self.memory = RequestMemory(_loop_time)
@@ -132,6 +138,7 @@ class RequestController:
             Chore("look for undelivered certificates", engine.clean_up, CLEAN_UP_EVERY),
             Chore("look for replaced credentials", engine.watch_credentials, WATCH_EVERY),
             Chore("look for lost requests", self.triggers.resync, RESYNC_EVERY),
+            *(() if certificates is None else (Chore("count certificates", certificates.count, COUNT_EVERY),)),
         )
         topics.subscribe(IssuerChanged, lambda news: self.triggers.wake(news.id))
         topics.subscribe(AccountRecovered, self._recovered)
@@ -155,7 +162,10 @@ class RequestController:
 
     def measures(self) -> Iterable[Measure]:
         """Who waits, and for how long, and what may be left behind at a provider."""
-        return measures(self.unfinished(), self.memory.unapproved, self._engine.orphans, self._now())
+        return (
+            *measures(self.unfinished(), self.memory.unapproved, self._engine.suspected(), self._now()),
+            *(self._certificates.measures() if self._certificates else ()),
+        )
 
     def unfinished(self) -> list[Request]:
         """Approved requests of ours that are there and have not ended yet."""
@@ -252,6 +262,8 @@ class RequestController:
             single_attempt=turn.late,
         )
         state.turns += 1
+        if state.turns > 1:
+            self._reporter.retried(request)
         state.only = turn.only
         if isinstance(outcome, NotIssued):
             if outcome.failures or state.last is None:

@@ -288,6 +288,7 @@ class Turn:
             return None
         # It stopped at its match: of what else there may be it says nothing.
         log.info("adopted a certificate whose answer was lost", **self._fields)
+        engine.observer.adopted(self._authority.issuer, self._authority.name)
         return found
 
     def _adoptable(self, signed: Signed) -> Verified | None:
@@ -354,6 +355,8 @@ class Turn:
         return 0.0 if self._has_new_credential else self._backoff(state)
 
     async def _pause(self, seconds: float) -> None:
+        cause = self._last.cause if self._last else ""
+        self._engine.observer.retry(self._authority.issuer, self._authority.name, cause)
         await self._account.pause(seconds)
 
     async def _read_credential(self, *, fresh: bool) -> None:

@@ -46,6 +46,7 @@ class Budget:
         shares: how many authorities, this one included, have to share what is left until then.
         crowd: a later authority is idle, so it is not waited for our own limits for longer than a turn.
         clock: loop time.
+        waited: hears of each wait: its seconds, and whether it was for the end of the provider's rate limit.
     """
 
     def __init__(
@@ -57,12 +58,14 @@ class Budget:
         shares: int,
         crowd: bool,
         clock: Callable[[], float],
+        waited: Callable[[float, bool], None] = lambda _seconds, _limited: None,
     ) -> None:
         self._timeouts = timeouts
         self._clock = clock
         self._turn = timeouts.turn.seconds
         self._shares = shares
         self._crowd = crowd
+        self._hear = waited
         self._end: float | None = None
         self._waited = 0.0
         self.deadline = deadline
@@ -92,6 +95,8 @@ class Budget:
 
     def stand_still(self, seconds: float, *, limited: bool = False) -> None:
         """So long we waited for our own limits, or, if `limited`, for the end of a rate limit."""
+        if seconds > 0:
+            self._hear(seconds, limited)
         if limited:
             self._waited += seconds
         if self._end is not None:

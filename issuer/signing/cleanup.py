@@ -130,8 +130,10 @@ class Cleanup:
                 await session.revoke(handle, timeouts)
         except (Rejected, Unsupported) as error:
             log.warning("an orphan cannot be revoked", **entry.fields, handle=handle, error=str(error))
+            self._engine.observer.orphan(authority.issuer, authority.name, "unrevocable")
         else:
             log.info("revoked a certificate that nobody received", **entry.fields, handle=handle)
+            self._engine.observer.orphan(authority.issuer, authority.name, "revoked")
         self._engine.ledger.cleared(entry, handle)
 
     @asynccontextmanager

@@ -24,13 +24,13 @@ from issuer.signing.registry import AccountRegistry
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Mapping
     from datetime import datetime
     from typing import Any
 
     from issuer.authorities.base import SigningOrder
     from issuer.signing.calls import Verify
-    from issuer.signing.observer import Observer
+    from issuer.signing.observer import AccountUser, Observer
     from issuer.signing.plan import Issued, IssuerPlan, NotIssued, PlannedAuthority
 
 
@@ -131,6 +131,10 @@ class FailoverEngine:
     def orphans(self) -> int:
         """Requests, by account, that may have left a certificate behind, or whose certificate is not yet settled."""
         return len(self._ledger)
+
+    def suspected(self) -> Mapping[AccountUser, int]:
+        """The same by authority."""
+        return self._ledger.by_authority()
 
     def settle(self, uid: str, delivered_fingerprint: str | None) -> None:
         """Tell the fate of a request: the certificate it received (SHA-256 of the leaf), or None: it never will.

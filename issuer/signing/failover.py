@@ -110,6 +110,10 @@ def _budget(
     could_follow = [other for other in later if not (other.account and other.account.blocked(other.name))]
     if Unavailable.cause not in plan.failover_on:
         could_follow = []
+
+    def waited(seconds: float, limited: bool) -> None:  # noqa: FBT001 - a callback
+        engine.observer.waited(authority.issuer, authority.name, "provider" if limited else "own", seconds)
+
     return Budget(
         authority.planned.common.timeouts,
         deadline=deadline,
@@ -117,6 +121,7 @@ def _budget(
         shares=1 + len(could_follow),
         crowd=any(other.account is None or not other.account.limits.waiting for other in could_follow),
         clock=engine.clock,
+        waited=waited,
     )
 
 

@@ -33,6 +33,8 @@ class AuthorityHealth:
         last_success: when its account last signed, UTC.
         last_failure: when its account last failed, UTC.
         open_until: when an open breaker lets a probe through, UTC; else None.
+        breaker: state of its account's circuit breaker; None before the credential was read.
+        limit_used: share of its rate limit that was used lately, see `Limits.used`; None alike.
     """
 
     name: str
@@ -42,6 +44,8 @@ class AuthorityHealth:
     last_success: datetime | None = None
     last_failure: datetime | None = None
     open_until: datetime | None = None
+    breaker: BreakerState | None = None
+    limit_used: float | None = None
 
 
 def assess(authority: AuthorityState, *, now: datetime) -> AuthorityHealth:
@@ -56,6 +60,8 @@ def assess(authority: AuthorityState, *, now: datetime) -> AuthorityHealth:
         last_success=account.last_success if account else None,
         last_failure=account.last_failure if account else None,
         open_until=account.opens_when if account and state == "Open" else None,
+        breaker=account.breaker.state if account else None,
+        limit_used=account.limits.used if account else None,
     )
 
 

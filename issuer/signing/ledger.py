@@ -34,7 +34,7 @@ process had made by a call of its own, and what certainly nobody received, is an
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -50,6 +50,7 @@ if TYPE_CHECKING:
 
     from issuer.authorities.base import SigningOrder
     from issuer.authorities.errors import Rejected
+    from issuer.signing.observer import AccountUser
     from issuer.signing.registry import AuthorityState
 
 DATED_BACK: Final = timedelta(minutes=6)
@@ -175,6 +176,10 @@ class Ledger:
 
     def __len__(self) -> int:
         return self._count
+
+    def by_authority(self) -> Counter[AccountUser]:
+        """How many entries there are of each authority that was asked last."""
+        return Counter(entry.authority.user for entries in self._entries.values() for entry in entries.values())
 
     @contextmanager
     def signing(self, order: SigningOrder) -> Iterator[None]:

@@ -14,6 +14,7 @@ opens, everybody in the queue goes to the next authority at once).
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
 from dataclasses import dataclass
 from enum import IntEnum
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 SHARE: Final = 4
 """Of so many tokens one goes to the next kind of work, while both wait."""
+USE_FADES: Final = 60.0
+"""Seconds after which a call counts by a third in how much of the limit was used lately."""
 _EPSILON: Final = 1e-6
 """A bucket that lacks no more than this has a token: timers and floats are not exact."""
 
@@ -63,6 +66,9 @@ class Limits:
         self._clock = clock
         self._tokens = float(settings.burst)
         self._filled = clock()
+        self._recent = 0.0
+        """Tokens that were taken, each fading with its age; as of `_recent_at`."""
+        self._recent_at = clock()
         # Who holds a place and needs a token never stands behind somebody who needs a place.
         self._queues: dict[tuple[Priority, bool], deque[asyncio.Future[bool]]] = {
             (priority, needs_place): deque() for priority in Priority for needs_place in (False, True)
@@ -86,6 +92,11 @@ class Limits:
     def waiting(self) -> int:
         """How many wait to sign."""
         return sum(not granted.done() for granted in self._queues[Priority.SIGN, True])
+
+    @property
+    def used(self) -> float:
+        """Share of the rate that was used lately: 1 if every token was taken, more in a burst."""
+        return self._faded() / (USE_FADES * self._settings.rate)
 
     async def acquire(self, until: float, priority: Priority = Priority.SIGN) -> Slot:
         """Wait for a token and a place in flight, no longer than to the loop time `until`.
@@ -137,6 +148,7 @@ class Limits:
             (priority, needs_place), is_passing = turn
             self._passed_over = self._passed_over + 1 if is_passing else 0
             self._tokens -= 1
+            self._recent, self._recent_at = self._faded() + 1, self._clock()
             self.in_flight += needs_place
             self._queues[priority, needs_place].popleft().set_result(True)
 
@@ -167,9 +179,13 @@ class Limits:
         self._tokens = min(float(self._settings.burst), self._tokens + gained)
         self._filled = now
 
+    def _faded(self) -> float:
+        return self._recent * math.exp((self._recent_at - self._clock()) / USE_FADES)
+
     def _give_back(self, *, token: bool, place: bool = True) -> None:
         self.in_flight -= place
         if token:
+            self._recent = max(0.0, self._recent - 1)
             self._tokens = min(float(self._settings.burst), self._tokens + 1)
         self._pump()
 

@@ -93,6 +93,22 @@ class Observer(Protocol):
         """`to` signed because `from_`, the first of the list that could have, failed with `cause`."""
         ...
 
+    def retry(self, issuer: str, authority: str, cause: str) -> None:
+        """An attempt failed with `cause` and is repeated within the pass."""
+        ...
+
+    def waited(self, issuer: str, authority: str, limit: str, seconds: float) -> None:
+        """A request waited for a limit: `own` (`limits` of the issuer), or `provider` (a rate limit it declared)."""
+        ...
+
+    def adopted(self, issuer: str, authority: str) -> None:
+        """A certificate whose answer was lost was found, and goes to its request."""
+        ...
+
+    def orphan(self, issuer: str, authority: str, outcome: str) -> None:
+        """A certificate that nobody received is `revoked`, or `unrevocable`: the provider will not."""
+        ...
+
     def refused(self, account: str) -> None:
         """It refused our credential."""
         ...
@@ -122,6 +138,18 @@ class NullObserver:
         """Nothing."""
 
     def failover(self, issuer: str, from_: str, to: str, cause: str) -> None:
+        """Nothing."""
+
+    def retry(self, issuer: str, authority: str, cause: str) -> None:
+        """Nothing."""
+
+    def waited(self, issuer: str, authority: str, limit: str, seconds: float) -> None:
+        """Nothing."""
+
+    def adopted(self, issuer: str, authority: str) -> None:
+        """Nothing."""
+
+    def orphan(self, issuer: str, authority: str, outcome: str) -> None:
         """Nothing."""
 
     def refused(self, account: str) -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 async def test_requests_for_issuers_that_do_not_exist_take_no_real_issuer_its_metrics(
     new_stage: NewStage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("issuer.observe.metrics.MAX_ISSUERS", 3)
+    monkeypatch.setattr("issuer.observe.labels.MAX_ISSUERS", 3)
     async with new_stage(hurried(), approve=False) as stage:
         await led(stage)
         for number in range(3):

@@ -412,7 +412,7 @@ class RequestReporter:
 
     def pending(self, *_: object) -> None: ...
 
-    unapproved = finished = write_failed = dropped = pending
+    unapproved = finished = retried = write_failed = dropped = pending
 
 
 class Issuers:

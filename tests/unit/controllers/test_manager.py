@@ -13,6 +13,7 @@ from structlog.testing import capture_logs
 from issuer.controllers.manager import Chore, Controller, Manager, StoppingError
 from issuer.kube.rbac import Rule
 from issuer.kube.resource import Resource
+from issuer.observe import families
 from issuer.observe.metrics import Measure
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ class Told:
         return self.left > 0
 
     def measures(self) -> Iterable[Measure]:
-        return (Measure(self.name, "How many there are.", 7),)
+        return (Measure(families.QUEUE_DEPTH, 7, (self.name,)),)
 
 
 class Case:
@@ -248,7 +249,7 @@ async def test_health_and_counts_are_those_of_all_controllers() -> None:
     case.controller("a", informers=(cache,))
     case.controller("b", informers=(cache,), rules=(READ, Rule(("",), ("secrets",), ("get",))))
     snapshot = case.manager.snapshot()
-    assert [measure.name for measure in snapshot.measures] == ["a", "b"]
+    assert [measure.labels for measure in snapshot.measures] == [("a",), ("b",)]
     assert snapshot.queue_depth == {"a": 3, "b": 3}
     assert snapshot.watch_silence_seconds == {"things.example.org": 0.0}
     assert [rule.resources for rule in case.manager.rules()] == [("things",), ("secrets",), ("events",)]

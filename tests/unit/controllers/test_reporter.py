@@ -13,6 +13,7 @@ from issuer.api.meta import ObjectMeta
 from issuer.api.request import CertificateRequest, IssuerRef, RequestSpec
 from issuer.controllers.certificaterequests import CertificateRequests
 from issuer.controllers.decision import Fail
+from issuer.controllers.delivery import Delivery
 from issuer.controllers.reporter import RequestReporter
 from issuer.kube.errors import ServerError
 from issuer.observe.metrics import Metrics
@@ -76,3 +77,36 @@ async def test_writes_that_fail_again_and_again_are_one_line_a_minute_for_each_r
         ("other", 5),
         ("www-1", None),
     ]
+
+
+def counted(metrics: Metrics, name: str) -> list[str]:
+    page = metrics.render()[0].decode()
+    return [line for line in page.splitlines() if line.startswith(f"cdn_issuer_{name}")]
+
+
+async def test_a_failure_counts_by_its_cause_and_a_write_that_came_late_once() -> None:
+    metrics, events = Metrics(), NoEvents()
+    report = RequestReporter(events, metrics, CertificateRequests(), lambda: datetime.now(UTC))  # type: ignore[arg-type]
+    for _ in range(3):
+        report.write_failed(request(), FAIL, ERROR)
+    report.finished(request(), FAIL)
+    report.finished(request("prompt"), FAIL)
+    assert counted(metrics, "late_writes_total") == ["cdn_issuer_late_writes_total 1.0"]
+    assert counted(metrics, "status_write_failures_total") == [
+        'cdn_issuer_status_write_failures_total{verdict="fail"} 3.0'
+    ]
+    (line,) = counted(metrics, "requests_total")
+    assert 'cause="rejected"' in line
+    assert line.endswith(" 2.0")
+
+
+async def test_a_late_write_that_has_no_one_to_go_to_is_a_dropped_result_and_no_late_one() -> None:
+    metrics, events = Metrics(), NoEvents()
+    report = RequestReporter(events, metrics, CertificateRequests(), lambda: datetime.now(UTC))  # type: ignore[arg-type]
+    report.write_failed(request(), FAIL, ERROR)
+    report.dropped(request(), FAIL, Delivery.GONE)
+    assert counted(metrics, "late_writes_total") == ["cdn_issuer_late_writes_total 0.0"]
+    assert counted(metrics, "dropped_results_total") == [
+        f'cdn_issuer_dropped_results_total{{reason="{Delivery.GONE.value}"}} 1.0'
+    ]
+    assert not report._late

@@ -302,6 +302,22 @@ class Heard(NullObserver):
     proofs: list[str] = field(default_factory=list)
     changes: list[BreakerChange] = field(default_factory=list)
     accounts: dict[str, str] = field(default_factory=dict)
+    retries: list[tuple[str, str, str]] = field(default_factory=list)
+    waits: list[tuple[str, str, str, float]] = field(default_factory=list)
+    adoptions: list[tuple[str, str]] = field(default_factory=list)
+    orphans: list[tuple[str, str, str]] = field(default_factory=list)
+
+    def retry(self, issuer: str, authority: str, cause: str) -> None:
+        self.retries.append((issuer, authority, cause))
+
+    def waited(self, issuer: str, authority: str, limit: str, seconds: float) -> None:
+        self.waits.append((issuer, authority, limit, seconds))
+
+    def adopted(self, issuer: str, authority: str) -> None:
+        self.adoptions.append((issuer, authority))
+
+    def orphan(self, issuer: str, authority: str, outcome: str) -> None:
+        self.orphans.append((issuer, authority, outcome))
 
     def attempt(self, issuer: str, authority: str, call: str, result: str, seconds: float) -> None:
         self.attempts.append((issuer, authority, call, result))
