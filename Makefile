@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 .DEFAULT_GOAL := help
-.PHONY: help demo test mutations fuzz check format bench metrics-doc crds control-plane clean
+.PHONY: help demo test mutations fuzz check format bench metrics-doc crds control-plane clean chart
 
 help: ## List what can be done here
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -30,7 +30,7 @@ mutations: $(BIN)/.dev ## Take out each protection once and see that a test noti
 fuzz: $(BIN)/.dev ## Read 100,000 mutations of real CSRs (some minutes)
 	$(BIN)/python -W ignore::UserWarning -m tests.csrs $(ARGS)
 
-control-plane: ## Build etcd, kube-apiserver and cert-manager for the tests (needs Go; ten minutes the first time)
+control-plane: ## Build etcd, kube-apiserver, cert-manager and Helm for the tests (needs Go; fifteen minutes the first time)
 	@$(PYTHON) tests/controlplane/build.py
 
 check: $(BIN)/.dev ## Format, lint, types, layers
@@ -51,6 +51,9 @@ metrics-doc: $(BIN)/.dev ## Write docs/metrics.md anew from the code
 
 crds: $(BIN)/.dev ## Write crds/ anew from the code
 	$(BIN)/cdn-issuer crds --directory crds
+
+chart: $(BIN)/.dev ## Write manifests, CRDs and README of the chart anew (needs `make control-plane` for Helm)
+	$(BIN)/python -m tests.chart
 
 clean: ## Remove what make made
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage dist build

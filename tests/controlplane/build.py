@@ -1,4 +1,4 @@
-"""Builds the control plane of the tests: etcd, kube-apiserver, the controller manager, cert-manager, its webhook.
+"""Builds what the tests run beside us: etcd, kube-apiserver, the controller manager, cert-manager, its webhook, Helm.
 
 Each is a small Go module beside this file with a go.mod and go.sum of its own, so that the requirements of Kubernetes
 and of cert-manager stay apart. What is built goes to a cache outside the repository:
@@ -6,6 +6,8 @@ and of cert-manager stay apart. What is built goes to a cache outside the reposi
     CACHE/modules/NAME-KEY      one binary; KEY is a hash of the module's files, of Go's version and of the platform
     CACHE/crds/VERSION/         cert-manager's CRDs, taken from the module of that version
     CACHE/planes/KEY/           the folder that tests use: a hard link for each binary, and a link to the CRDs
+
+Helm is no part of a plane, so that one can be had without the other.
 
 A binary gets its name only once it is whole, and a plane only once all its parts are there; so whatever is found
 under those names can be used, and a build that was stopped in the middle is simply gone on with. Two builds at a time
@@ -31,7 +33,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 HERE: Final = Path(__file__).resolve().parent
 MODULES: Final = {
@@ -42,6 +44,11 @@ MODULES: Final = {
     "kube-controller-manager": "controllermanager",
 }
 """Binary and the folder of its module; in this order each build leaves most for the next."""
+TOOLS: Final = {"helm3": "helm3", "helm4": "helm4"}
+"""Programs that tests of the chart call, and the folders of their modules, which have no code of their own."""
+EVERYTHING: Final = {**MODULES, **TOOLS}
+PACKAGES: Final = {"helm3": "helm.sh/helm/v3/cmd/helm", "helm4": "helm.sh/helm/v4/cmd/helm"}
+"""What is built of a module, where that is not the module's own code."""
 CERT_MANAGER_CRDS: Final = {
     "1.9.1": "h1:bNIsQyfWdIMSEwxgO4sVUEyAn6xuSgNwdt9m92OBACc=",
     "1.13.6": "h1:yngKM4ZQoyFQ3LGHTx95fWqyiNJP11UM5PWq7pAr3T0=",
@@ -79,8 +86,16 @@ def find(environ: Mapping[str, str] = os.environ) -> Path | None:
     return plane if plane.is_dir() else None
 
 
+def find_tool(name: str, environ: Mapping[str, str] = os.environ) -> Path | None:
+    """One of `TOOLS` if it is built, else None. Never builds."""
+    if shutil.which("go", path=environ.get("PATH")) is None:
+        return None
+    tool = _built(cache_folder(environ), name, _keys(_go_version())[name])
+    return tool if tool.is_file() else None
+
+
 def build(environ: Mapping[str, str] = os.environ) -> Path:
-    """Build what is missing; returns the folder with the binaries.
+    """Build what is missing; returns the folder with the binaries of the control plane.
 
     Raises:
         BuildError: Go is missing, a module does not build, or an asset is not there.
@@ -89,19 +104,23 @@ def build(environ: Mapping[str, str] = os.environ) -> Path:
         raise BuildError("Go is missing: install it (https://go.dev/dl, or your system's package), 1.26 or newer")
     keys, cache = _keys(_go_version()), cache_folder(environ)
     plane = _plane(keys, environ)
-    if plane.is_dir():
+    if plane.is_dir() and not _missing(cache, keys, TOOLS):
         return plane
     with _locked(cache):
-        if plane.is_dir():
-            return plane  # somebody else has built it in the meantime
-        wanted = [name for name in MODULES if name not in _assets(environ)]
-        missing = [name for name in wanted if not _built(cache, name, keys[name]).is_file()]
+        wanted = [*([] if plane.is_dir() else MODULES), *TOOLS]  # somebody else may have built it in the meantime
+        missing = _missing(cache, keys, [name for name in wanted if name not in _assets(environ)])
         for number, name in enumerate(missing, 1):
-            _say(f"building {name} ({number} of {len(missing)}; all five take about ten minutes the first time)")
+            _say(f"building {name} ({number} of {len(missing)}; all seven take about fifteen minutes the first time)")
             _build_module(cache, name, keys[name])
+        if plane.is_dir():
+            return plane
         for version, checksum in CERT_MANAGER_CRDS.items():
             _fetch_crds(cache, version, checksum)
         return _assemble(plane, cache, keys, environ)
+
+
+def _missing(cache: Path, keys: Mapping[str, str], names: Iterable[str]) -> list[str]:
+    return [name for name in names if not _built(cache, name, keys[name]).is_file()]
 
 
 def _plane(keys: Mapping[str, str], environ: Mapping[str, str]) -> Path:
@@ -125,7 +144,7 @@ def _assets(environ: Mapping[str, str]) -> dict[str, Path]:
 def _keys(go_version: str) -> dict[str, str]:
     """A hash for each module: what is built, with what, for what."""
     found: dict[str, str] = {}
-    for name, folder in MODULES.items():
+    for name, folder in EVERYTHING.items():
         sources = sorted(path for path in (HERE / folder).iterdir() if path.suffix in (".go", ".mod", ".sum"))
         content = b"".join(path.name.encode() + b"\0" + path.read_bytes() for path in sources)
         found[name] = _digest(content + f"{go_version} {platform.system()} {platform.machine()}".encode())
@@ -169,12 +188,12 @@ def _build_module(cache: Path, name: str, key: str) -> None:
     # A name of this build's own: a Go that has outlived the build before may still write to its own.
     partial = target.with_name(f"{target.name}.{os.getpid()}")
     log = cache / f"{name}.log"
-    command = ["go", "build", "-p", str(JOBS), "-ldflags", "-s -w", "-o", str(partial), "."]
+    command = ["go", "build", "-p", str(JOBS), "-ldflags", "-s -w", "-o", str(partial), PACKAGES.get(name, ".")]
     if nice := shutil.which("nice"):
         command = [nice, *command]
     started = time.monotonic()
     with log.open("wb") as output:
-        process = subprocess.Popen(command, cwd=HERE / MODULES[name], stdout=output, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(command, cwd=HERE / EVERYTHING[name], stdout=output, stderr=subprocess.STDOUT)
         try:
             while process.poll() is None:
                 with contextlib.suppress(subprocess.TimeoutExpired):

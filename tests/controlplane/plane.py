@@ -41,6 +41,7 @@ _PLURALS: Final = {
     "CustomResourceDefinition": "customresourcedefinitions",
     "Lease": "leases",
     "Namespace": "namespaces",
+    "NetworkPolicy": "networkpolicies",
     "Role": "roles",
     "RoleBinding": "rolebindings",
     "Secret": "secrets",

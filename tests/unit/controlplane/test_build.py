@@ -111,6 +111,11 @@ class Workshop:
         monkeypatch.setenv("PATH", self.environ["PATH"])
         return build.find(self.environ)
 
+    def find_tool(self, name: str, monkeypatch: pytest.MonkeyPatch) -> Path | None:
+        """`find_tool` as a test calls it, in this environment."""
+        monkeypatch.setenv("PATH", self.environ["PATH"])
+        return build.find_tool(name, self.environ)
+
 
 @pytest.fixture
 def workshop(tmp_path: Path) -> Workshop:
@@ -130,7 +135,7 @@ def test_everything_is_built_and_the_last_line_names_the_folder(workshop: Worksh
     assert (code, err) == (0, [])
     plane = folder(out)
     assert plane.parent == workshop.cache / "planes"
-    assert workshop.built == list(build.MODULES.values())
+    assert workshop.built == list(build.EVERYTHING.values())
     for name, module in build.MODULES.items():
         assert (plane / name).read_text() == f"whole {module}"
         assert os.access(plane / name, os.X_OK)
@@ -156,6 +161,21 @@ def test_nothing_is_found_before_it_is_built_and_it_is_found_afterwards(
     assert workshop.find(monkeypatch) is None, "without Go nobody knows which one is meant"
 
 
+def test_helm_that_is_missing_is_built_beside_a_control_plane_that_is_there(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, first, _ = workshop.run()
+    (helm,) = workshop.cache.glob("modules/helm4-*")
+    assert workshop.find_tool("helm4", monkeypatch) == helm
+    helm.unlink()
+    assert workshop.find_tool("helm4", monkeypatch) is None
+    code, second, err = workshop.run()
+    assert (code, second[-1], err) == (0, first[-1], [])
+    assert workshop.built == [*build.EVERYTHING.values(), "helm4"]
+    assert workshop.calls("build")[-1][-1] == build.PACKAGES["helm4"]
+    assert helm.read_text() == "whole helm4"
+
+
 def test_another_go_builds_anew(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
     _, before, _ = workshop.run()
     go = workshop.base / "bin" / "go"
@@ -163,7 +183,7 @@ def test_another_go_builds_anew(workshop: Workshop, monkeypatch: pytest.MonkeyPa
     assert workshop.find(monkeypatch) is None
     _, after, _ = workshop.run()
     assert folder(after) != folder(before)
-    assert len(workshop.built) == 2 * len(build.MODULES)
+    assert len(workshop.built) == 2 * len(build.EVERYTHING)
 
 
 def test_given_binaries_are_taken_and_not_built(workshop: Workshop) -> None:
@@ -177,7 +197,7 @@ def test_given_binaries_are_taken_and_not_built(workshop: Workshop) -> None:
     assert (code, err) == (0, [])
     for name in build.ASSETS:
         assert (folder(out) / name).resolve() == (assets / name).resolve()
-    assert workshop.built == [module for name, module in build.MODULES.items() if name not in build.ASSETS]
+    assert workshop.built == [module for name, module in build.EVERYTHING.items() if name not in build.ASSETS]
 
 
 @pytest.mark.parametrize("lacking", build.ASSETS)
@@ -234,7 +254,7 @@ def test_a_build_that_was_killed_is_gone_on_with_and_nothing_half_built_is_used(
         f"whole {one}" for one in build.MODULES.values()
     ]
     assert workshop.built.count(module) == 2
-    assert len(workshop.built) == len(build.MODULES) + 1, "what was whole is not built again"
+    assert len(workshop.built) == len(build.EVERYTHING) + 1, "what was whole is not built again"
     assert not list(workshop.cache.glob("planes/*.partial"))
 
 
@@ -271,7 +291,7 @@ def test_two_at_a_time_wait_for_one_another(workshop: Workshop) -> None:
     (one, _), (other, trouble) = (process.communicate(timeout=SLOW) for process in (first, second))
     assert (first.returncode, second.returncode) == (0, 0), trouble
     assert folder(one.splitlines()) == folder(other.splitlines())
-    assert workshop.built == list(build.MODULES.values()), "each was built once"
+    assert workshop.built == list(build.EVERYTHING.values()), "each was built once"
 
 
 def test_the_cache_is_where_it_was_wished_to_be_or_in_the_users_own() -> None:
