@@ -230,6 +230,12 @@ def _names(type_: type[msgspec.Struct]) -> frozenset[str]:
 
 
 @cache
+def _fields(type_: type[msgspec.Struct]) -> tuple[msgspec.structs.FieldInfo, ...]:
+    """Kept for the same reason."""
+    return msgspec.structs.fields(type_)
+
+
+@cache
 def _described(type_: type) -> inspect.Type:
     """Kept: it takes a millisecond, and hundreds of issuers may change at once."""
     return inspect.type_info(type_)
@@ -278,7 +284,7 @@ def _in_order(struct: T, written: Mapping[str, Any], path: str) -> T:
         InvalidSpecError: both were written.
     """
     changed: dict[str, Any] = {}
-    for field in msgspec.structs.fields(struct):
+    for field in _fields(type(struct)):
         part = getattr(struct, field.name)
         if isinstance(part, msgspec.Struct):
             changed[field.name] = _in_order(part, written.get(field.encode_name, {}), f"{path}.{field.encode_name}")
