@@ -38,7 +38,8 @@ async def roots_of_all(
 ) -> bytes:
     """The roots that the certificate meets, PEM, then the signer's others, then those of the others; each once."""
     until = engine.clock() + PATIENCE
-    await asyncio.gather(*(_read(authority, until) for authority in authorities))
+    # What the guard raises while this process stops must not cost the certificate either.
+    await asyncio.gather(*(_read(authority, until) for authority in authorities), return_exceptions=True)
     met = load_chain(signers) if signers.strip() else ()
     others = (root for authority in authorities if authority is not signer for root in authority.roots)
     return to_pem(dict.fromkeys((*met, *signer.roots, *others)))

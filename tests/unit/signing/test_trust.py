@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from issuer.authorities.errors import Unauthorized
+from issuer.authorities.errors import NotSentError, Unauthorized
 from issuer.pki.certificate import load_chain, to_pem
 from issuer.signing import trust
 from issuer.signing.plan import Issued
@@ -107,3 +107,11 @@ async def test_an_authority_that_cannot_be_read_goes_in_with_what_was_read_last(
 async def test_an_authority_that_could_never_be_read_costs_no_certificate() -> None:
     backup = knowing("backup", session_error=Unauthorized("backup", "Secret web/backup-ca does not exist"))
     assert await trusted(engine(), plan_of(knowing("edge", SIGNER), backup)) == [SIGNER]
+
+
+async def test_a_guard_that_allows_no_more_calls_costs_no_certificate() -> None:
+    machine, backup = engine(), knowing("backup", SECOND)
+    plan = plan_of(knowing("edge", SIGNER), backup)
+    assert await trusted(machine, plan) == [SIGNER, SECOND]
+    backup.session_error = NotSentError(RuntimeError("this replica is stopping"))  # type: ignore[assignment]
+    assert await trusted(machine, plan, "uid-2") == [SIGNER, SECOND]
