@@ -331,6 +331,14 @@ class IssuerStatus(Struct, frozen=True, rename="camel"):
         tuple[AuthorityStatus, ...],
         Meta(description="The state of each authority.", extra_json_schema={"maxItems": MAX_AUTHORITIES}),
     ] = ()
+    controller: Annotated[
+        str,
+        Meta(
+            description="Who wrote this: namespace and name of the controller's Lease. Two that alternate "
+            "are two controllers that serve the same issuer.",
+            extra_json_schema={"maxLength": 512},
+        ),
+    ] = ""
 
 
 class Issuer(Struct, frozen=True):

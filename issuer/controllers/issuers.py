@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from datetime import datetime
 
+    from issuer.controllers.installation import OtherControllers
     from issuer.controllers.issuercache import CachedIssuer, IssuerCache
     from issuer.controllers.topics import Topics
     from issuer.kube.client import KubeClient
@@ -56,6 +57,8 @@ CHECK_EVERY_WHEN_UNWELL: Final = 20.0
 """Seconds between two checks of an issuer's credentials, with jitter."""
 SOON: Final = 0.5
 """Seconds in which several reasons to look at an issuer become one."""
+ANSWER_EVERY: Final = 60.0
+"""Seconds between two answers to another controller that writes over our status, so that it learns of us soon."""
 ISSUERS_AT_A_TIME: Final = 1
 """Looks at one issuer at the same time."""
 SHARE_OF_A_STOP: Final = 0.5
@@ -87,6 +90,7 @@ class IssuerController:
         metrics: Metrics,
         now: Callable[[], datetime],
         random: random.Random,
+        others: OtherControllers,
     ) -> None:
         self._client = client
         self._informers = informers
@@ -98,6 +102,9 @@ class IssuerController:
         self._metrics = metrics
         self._now = now
         self._random = random
+        self._others = others
+        self._answered = float("-inf")
+        """Loop time at which another controller was last answered with our own name."""
         self._checks: dict[IssuerId, tuple[int, float]] = {}
         self._usable: set[IssuerId] = set()
         """Issuers that were Ready when they were last looked at, whether or not their status could be written."""
@@ -146,8 +153,12 @@ class IssuerController:
         """Take note of a change in the cache."""
         old, new = change.old, change.new
         issuer = new or old
+        overwritten = self._others.observe(change)
         if issuer is None or not self._started:
             return
+        if overwritten and _loop_time() - self._answered > ANSWER_EVERY:
+            self._answered = _loop_time()
+            self._queue.add_after(_id(issuer), SOON, lane=str(_id(issuer)))
         same = (
             old and new and (old.metadata.uid, old.metadata.generation) == (new.metadata.uid, new.metadata.generation)
         )
@@ -207,6 +218,7 @@ class IssuerController:
             ),
             active=next((health.name for health in healths if health.state in CAN_SIGN), ""),
             authorities=tuple(_authority_status(health) for health in healths),
+            controller=self._others.name,
         )
 
     async def _write(self, issuer: Issuer, status: IssuerStatus) -> None:
@@ -273,6 +285,7 @@ def _says(status: IssuerStatus) -> object:
         [(c.type, c.status, c.reason, c.message, c.observed_generation) for c in status.conditions],
         status.active,
         [(a.name, a.state, a.message) for a in status.authorities],
+        status.controller,
     )
 
 

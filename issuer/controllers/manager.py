@@ -186,7 +186,7 @@ class Manager:
         """Why this replica cannot work yet, or None (for /readyz)."""
         for informer in self.informers():
             if informer.resource_missing:
-                return f"the API server knows no {informer.resource}; install the CRDs"
+                return f"the API server knows no {informer.resource}; install the CRDs of {informer.resource.group}"
             if not informer.synced.is_set():
                 return f"the cache of {informer.resource} is not filled yet"
         if self._elector is not None and self._elector.forbidden:

@@ -5,18 +5,22 @@ How they are run, led and stopped is the manager's. A controller more is its own
 
 from __future__ import annotations
 
+import asyncio
 import random
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
+from issuer.api import installed
 from issuer.api.issuer import CLUSTER_ISSUER_KIND, GROUP, ISSUER_KIND, Issuer
 from issuer.api.request import CertificateRequest
+from issuer.authorities import registry
 from issuer.authorities.base import AuthorityContext
 from issuer.authorities.transport import SharedTransport
 from issuer.controllers.certificaterequests import RESOURCE, CertificateRequests
 from issuer.controllers.certificates import CertificateCensus
 from issuer.controllers.delivery import StatusWriter
+from issuer.controllers.installation import InstalledCRDs, OtherControllers
 from issuer.controllers.issuercache import IssuerCache, IssuerId
 from issuer.controllers.issuers import RESOURCES, IssuerController
 from issuer.controllers.manager import Manager
@@ -34,7 +38,6 @@ from issuer.kube.secrets import SecretCache
 from issuer.signing.engine import FailoverEngine
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Sequence
 
     from issuer.api.meta import ObjectKey
@@ -130,6 +133,12 @@ class Program(Manager):
         self.request_queue: WorkQueue[RequestId] = WorkQueue()
         self.issuer_queue: WorkQueue[IssuerId] = WorkQueue()
         topics = Topics()
+        fields = installed.expected(registry.configs())
+        self.crds = InstalledCRDs(client, {kind: fields[kind] for kind in self.issuers})
+        lease = f"{options.lease_namespace}/{options.lease_name}"
+        self.others = OtherControllers(
+            lease if options.leader_election else options.identity, asyncio.get_running_loop().time
+        )
         observer = EngineObserver(metrics, topics)
         self.engine = FailoverEngine(
             now=utc_now, random=chance, guard=self.may_call, observer=observer, received=received.__contains__
@@ -160,6 +169,7 @@ class Program(Manager):
             metrics=metrics,
             now=utc_now,
             random=chance,
+            others=self.others,
         )
         self.add(self.issuer_controller, self.request_controller)
         metrics.watch(self.snapshot)
@@ -170,10 +180,17 @@ class Program(Manager):
         Raises:
             LeaseLostError: another replica may be leading now; nothing was written after that.
         """
+        comparing = asyncio.create_task(self.crds.run())
         try:
             await super().run(stop)
         finally:
+            comparing.cancel()
+            await asyncio.gather(comparing, return_exceptions=True)
             await self.transport.aclose()
+
+    def unready(self) -> str | None:
+        """Why this replica cannot work yet, or should not work as it is installed, or None (for /readyz)."""
+        return super().unready() or self.crds.problem or self.others.problem()
 
     def _has_request(self, key: ObjectKey, uid: str) -> bool:
         found = self.requests.get(key)

@@ -116,6 +116,17 @@ class KubeClient:
         except ApiError:
             pass
 
+    async def read(self, path: str) -> bytes:
+        """Read what is no resource, such as a schema. Raises KubeErrors."""
+        url = self._url(path, None)
+        try:
+            async with asyncio.timeout(self._timeout), self._open("GET", url, patience=self._timeout) as response:
+                return await response.read()
+        except TimeoutError:
+            raise UnreachableError(f"GET {path}: no answer within {self._timeout:g} s") from None
+        except (aiohttp.ClientError, OSError) as error:
+            raise UnreachableError(f"GET {path}: the answer broke off: {_told(error)}") from None
+
     async def get(self, resource: Resource, namespace: str, name: str) -> bytes:
         """Read one object. Raises KubeErrors, as all calls here do."""
         return await self._call("get", "GET", resource, namespace, _named(name))

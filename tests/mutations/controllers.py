@@ -14,6 +14,9 @@ _DELIVERY: Final = "issuer/controllers/delivery.py"
 _DECISION: Final = "issuer/controllers/decision.py"
 _MANAGER: Final = "issuer/controllers/manager.py"
 
+_INSTALLATION: Final = "issuer/controllers/installation.py"
+_INSTALLATION_TESTS: Final = ("unit/controllers/test_installation.py",)
+
 _AGENDA_TESTS: Final = ("unit/controllers/test_agenda.py",)
 _TRIGGER_TESTS: Final = ("unit/controllers/test_triggers.py",)
 _DECISION_TESTS: Final = ("unit/controllers/test_decision.py",)
@@ -26,6 +29,27 @@ def _component(file: str, test: str, variant: str = "sandbox") -> tuple[str, ...
 
 _DELIVERY_TESTS: Final = ("unit/controllers/test_delivery.py",)
 MUTATIONS: Final = (
+    Mutation(
+        "who writes over our status is nobody's business",
+        _INSTALLATION,
+        'if before != self.name or after in ("", self.name):',
+        "if before or after:",
+        _INSTALLATION_TESTS,
+    ),
+    Mutation(
+        "a release that is no more is taken for one that works",
+        _INSTALLATION,
+        'if before != self.name or after in ("", self.name):',
+        'if after in ("", self.name):',
+        _INSTALLATION_TESTS,
+    ),
+    Mutation(
+        "fields that the CRD lacks are not missed",
+        _INSTALLATION,
+        "fields - served[kind] for kind",
+        "fields - fields for kind",
+        _INSTALLATION_TESTS,
+    ),
     Mutation(
         "a look may be planned for later than in a minute",
         _AGENDA,

@@ -257,4 +257,4 @@ async def test_health_and_counts_are_those_of_all_controllers() -> None:
     cache.last_attempt -= 701
     assert "the watch of things.example.org is stuck" in str(case.manager.trouble())
     cache.resource_missing = True
-    assert case.manager.unready() == "the API server knows no things.example.org; install the CRDs"
+    assert case.manager.unready() == "the API server knows no things.example.org; install the CRDs of example.org"

@@ -1,0 +1,104 @@
+"""Installed wrong: CRDs of another version, or two releases for the same issuers. The controller says so."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import pytest_asyncio
+
+from tests.controlplane.fixtures import LOGS, STARTED, binaries, install
+from tests.controlplane.plane import ROOT, ControlPlane, documents
+from tests.e2e.bare import bare
+from tests.e2e.controller import ACCOUNT, NAMESPACE, QUICK, Controller
+from tests.e2e.test_late_crds import SEEN, signs
+from tests.e2e.world import World
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+    from tests.e2e.world import Cluster
+
+
+@pytest.fixture(scope="module")
+def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
+    """A cluster in which all is installed and nothing runs."""
+    with ControlPlane(binaries(), keep_logs_in=LOGS) as plane:
+        request.config.stash[STARTED] = True
+        install(plane)
+        yield bare(plane)
+        plane.failed |= request.session.testsfailed > 0
+
+
+@pytest_asyncio.fixture
+async def world(cluster: Cluster) -> AsyncIterator[World]:
+    """A test's part of it; the controller ends with the test."""
+    world = World(cluster)
+    await world.start()
+    try:
+        yield world
+    finally:
+        cluster.controller.stop()
+        await world.stop()
+
+
+def our_crds(*, older: bool) -> list[Any]:
+    """Our CRDs, or those of a version that did not know `spec.trust`."""
+    definitions = documents(*sorted((ROOT / "crds").glob("*.yaml")))
+    for definition in definitions if older else ():
+        for version in definition["spec"]["versions"]:
+            del version["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]["trust"]
+    return definitions
+
+
+def right_to_a_lease(name: str) -> list[Any]:
+    """What a second release of the chart has for its own Lease."""
+    group = "rbac.authorization.k8s.io"
+    metadata = {"name": name, "namespace": NAMESPACE}
+    rule = {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "resourceNames": [name]}
+    return [
+        {
+            "apiVersion": f"{group}/v1",
+            "kind": "Role",
+            "metadata": metadata,
+            "rules": [{**rule, "verbs": ["get", "update"]}],
+        },
+        {
+            "apiVersion": f"{group}/v1",
+            "kind": "RoleBinding",
+            "metadata": metadata,
+            "roleRef": {"apiGroup": group, "kind": "Role", "name": name},
+            "subjects": [{"kind": "ServiceAccount", "name": ACCOUNT, "namespace": NAMESPACE}],
+        },
+    ]
+
+
+async def test_older_crds_are_told_of_in_the_first_lines_and_by_the_probe_until_they_are_replaced(world: World) -> None:
+    world.plane.apply_all(our_crds(older=True))
+    controller = world.cluster.controller
+    controller.server.start()
+    await world.until(lambda: "lacks spec.trust;" in controller.unready(), "told", SEEN)
+    (line,) = controller.log(event="CRDs of another version")
+    assert "cdn-issuer crds | kubectl apply" in line["reason"]
+    await signs(world, "meanwhile")  # who installed it wrong is told, and the work goes on
+    world.plane.apply_all(our_crds(older=False))
+    await world.until(controller.is_ready, "ready", SEEN)
+
+
+async def test_two_releases_at_the_same_issuers_are_told_of_by_both(world: World) -> None:
+    first = world.cluster.controller
+    first.start()
+    await world.issuer("web")
+    world.plane.apply_all(right_to_a_lease("second"))
+    second = Controller(world.plane, "second", flags=(*QUICK, "--lease-name", "second"))
+    second.server.start()
+    try:
+        for one, other in ((first, "second"), (second, "cdn-issuer")):
+            await world.until(
+                lambda one=one, other=other: f"the Lease cdn-issuer-system/{other} serves" in one.unready(),  # type: ignore[misc]
+                f"{other} told of",
+                SEEN,
+            )
+            assert one.log(event="another controller serves the same issuers", level="warning")
+    finally:
+        second.stop()
