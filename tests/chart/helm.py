@@ -34,6 +34,7 @@ class Helm:
 
     def __init__(self, path: Path, home: Path) -> None:
         self.path = path
+        self.home = home
         self._environment = {"PATH": os.environ.get("PATH", ""), "HOME": str(home)}
 
     @classmethod
@@ -59,6 +60,12 @@ class Helm:
         if done.returncode != 0:
             raise HelmError(done.stderr.strip() or done.stdout.strip())
         return done.stdout
+
+    def on(self, kubeconfig: Path) -> Helm:
+        """The same, for a cluster."""
+        found = Helm(self.path, self.home)
+        found._environment = {**self._environment, "KUBECONFIG": str(kubeconfig)}
+        return found
 
     def template(
         self, *arguments: str | Path, release: str = "cdn-issuer", namespace: str = "cdn-issuer-system"

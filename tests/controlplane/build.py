@@ -49,6 +49,11 @@ TOOLS: Final = {"helm3": "helm3", "helm4": "helm4"}
 EVERYTHING: Final = {**MODULES, **TOOLS}
 PACKAGES: Final = {"helm3": "helm.sh/helm/v3/cmd/helm", "helm4": "helm.sh/helm/v4/cmd/helm"}
 """What is built of a module, where that is not the module's own code."""
+FLAGS: Final = {
+    "kube-apiserver": " -X k8s.io/component-base/version.gitVersion=v{0}"
+    " -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor={1}"
+}
+"""Flags of the linker, with the version of Kubernetes: a chart refuses a server that does not know its own."""
 CERT_MANAGER_CRDS: Final = {
     "1.9.1": "h1:bNIsQyfWdIMSEwxgO4sVUEyAn6xuSgNwdt9m92OBACc=",
     "1.13.6": "h1:yngKM4ZQoyFQ3LGHTx95fWqyiNJP11UM5PWq7pAr3T0=",
@@ -147,8 +152,18 @@ def _keys(go_version: str) -> dict[str, str]:
     for name, folder in EVERYTHING.items():
         sources = sorted(path for path in (HERE / folder).iterdir() if path.suffix in (".go", ".mod", ".sum"))
         content = b"".join(path.name.encode() + b"\0" + path.read_bytes() for path in sources)
-        found[name] = _digest(content + f"{go_version} {platform.system()} {platform.machine()}".encode())
+        built_with = f"{go_version} {platform.system()} {platform.machine()}{_flags(name)}"
+        found[name] = _digest(content + built_with.encode())
     return found
+
+
+def _flags(name: str) -> str:
+    """The flags of the linker that are a module's own."""
+    if name not in FLAGS:
+        return ""
+    requirements = (HERE / EVERYTHING[name] / "go.mod").read_text()
+    found = re.search(r"k8s\.io/kubernetes v([0-9]+\.([0-9]+)\.[0-9]+)", requirements)
+    return FLAGS[name].format(*found.groups()) if found else ""
 
 
 def _digest(data: bytes) -> str:
@@ -188,7 +203,8 @@ def _build_module(cache: Path, name: str, key: str) -> None:
     # A name of this build's own: a Go that has outlived the build before may still write to its own.
     partial = target.with_name(f"{target.name}.{os.getpid()}")
     log = cache / f"{name}.log"
-    command = ["go", "build", "-p", str(JOBS), "-ldflags", "-s -w", "-o", str(partial), PACKAGES.get(name, ".")]
+    command = ["go", "build", "-p", str(JOBS), "-ldflags", f"-s -w{_flags(name)}"]
+    command += ["-o", str(partial), PACKAGES.get(name, ".")]
     if nice := shutil.which("nice"):
         command = [nice, *command]
     started = time.monotonic()

@@ -7,7 +7,6 @@ container, and nothing else but where the API server is.
 from __future__ import annotations
 
 import os
-import sys
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Final
 
@@ -17,9 +16,10 @@ from issuer.sandbox import objects
 from tests.chart.helm import Helm
 from tests.controlplane.fixtures import LOGS, NAMESPACES, NEWEST, REQUIRED, STARTED, binaries
 from tests.controlplane.plane import ROOT, ControlPlane, documents, path_of
-from tests.controlplane.process import Server, free_port
+from tests.controlplane.process import free_port
 from tests.e2e.certmanager import CertManager
-from tests.e2e.controller import NAMESPACE, Controller
+from tests.e2e.controller import NAMESPACE
+from tests.e2e.pod import QUICK, Pod
 from tests.e2e.webhook import Webhook
 from tests.e2e.world import Cluster, World
 
@@ -31,30 +31,17 @@ if TYPE_CHECKING:
 VALUES: Final = ROOT / "tests" / "chart" / "values"
 APPLY: Final = "application/apply-patch+yaml"
 FOREIGN: Final = "monitoring.coreos.com/v1"
-QUICK: Final = (
-    "leaderElection.leaseDuration=3s,leaderElection.renewDeadline=2s,leaderElection.retryPeriod=300ms,"
-    "extraArgs={--allow-insecure-endpoints}"
-)
 
 
-class Release(Controller):
+class Release(Pod):
     """The chart, applied under a name in a namespace, and one pod of it."""
 
     def __init__(self, plane: ControlPlane, helm: Helm, name: str, namespace: str, *values: str) -> None:
-        self.port = free_port()
-        sets = [part for value in (QUICK, f"service.port={self.port}", *values) for part in ("--set", value)]
+        port = free_port()
+        sets = [part for value in (QUICK, f"service.port={port}", *values) for part in ("--set", value)]
         self.objects = helm.objects(*sets, release=name, namespace=namespace)
         self.warnings = [warning for one in self.objects if (warning := server_side_apply(plane, one))]
-        (self.deployment,) = (one for one in self.objects if one["kind"] == "Deployment")
-        self.pod: Manifest = self.deployment["spec"]["template"]["spec"]
-        container = self.pod["containers"][0]
-        kubeconfig = plane.kubeconfig(f"{name}-pod", plane.token(namespace, self.pod["serviceAccountName"]))
-        environment = {one["name"]: one["value"] for one in container.get("env", [])}
-        self.server = Server(
-            [sys.executable, "-m", "issuer", *container["args"]],
-            plane.folder / f"{name}.log",
-            environment={**environment, "CDN_ISSUER_RUN_KUBECONFIG": str(kubeconfig)},
-        )
+        super().__init__(plane, next(one for one in self.objects if one["kind"] == "Deployment"))
 
 
 def server_side_apply(plane: ControlPlane, manifest: Manifest) -> str:
@@ -106,7 +93,7 @@ async def test_the_chart_as_it_is_issues_a_certificate(world: World) -> None:
     release = world.cluster.controller
     assert isinstance(release, Release)
     assert release.warnings == [], "Pod Security warns of nothing"
-    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "one", "namespace": NAMESPACE}, "spec": release.pod}
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "one", "namespace": NAMESPACE}, "spec": release.spec}
     server_side_apply(world.plane, pod)
     release.start()
     try:
@@ -127,7 +114,7 @@ async def test_a_release_for_one_namespace_issues_there_and_has_no_right_elsewhe
         world.plane, helm, "small", world.namespace, own, "scope.clusterIssuers=false", "crds.enabled=false"
     )
     elsewhere = world.add_namespace()
-    token = world.plane.token(world.namespace, release.pod["serviceAccountName"])
+    token = world.plane.token(world.namespace, release.spec["serviceAccountName"])
     for namespace, status in ((elsewhere, 403), (NAMESPACE, 403), (world.namespace, 404)):
         path = world.path("secrets", "none", namespace=namespace)
         assert world.plane.call("GET", path, token=token).status_code == status, namespace
