@@ -177,6 +177,7 @@ class _Outage:
         del self._stage.cdn.tokens["first"]
         await self.shown('cdn_issuer_authority_state{state="Unauthorized"}', "the token is refused")
         self._stage.cdn.faults.set("status", status=503)
+        self._stage.cdn.faults.set("slow", seconds=SCRAPE)  # so that a scrape sees the probes of a breaker
         await self._stage.cluster.delete("secrets", self._stage.namespace, "vault-ca")
 
     async def end(self) -> None:
