@@ -65,7 +65,7 @@ class Marks:
     ended: float = 0.0
 
 
-async def play(prometheus: Prometheus, *, with_mistakes: bool = True, with_stop: bool = True) -> Marks:
+async def play(prometheus: Prometheus, *, with_stop: bool = True) -> Marks:
     """All well, mistakes, the outage, recovery, and a controller that stops and comes back.
 
     Raises:
@@ -85,8 +85,7 @@ async def play(prometheus: Prometheus, *, with_mistakes: bool = True, with_stop:
         await outage.shown("cdn_issuer_certificates", "certificates counted")
         await outage.shown("absent(ALERTS)", "no alert, after that for the time before the first scrape")
         marks.mistakes = time.time()
-        if with_mistakes:
-            await outage.make_mistakes()
+        await outage.make_mistakes()
         marks.outage = time.time()
         await outage.begin()
         await outage.fired(PLAYED, marks.outage)
