@@ -4,10 +4,10 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 .DEFAULT_GOAL := help
-.PHONY: help demo test mutations fuzz check format bench metrics-doc crds control-plane clean chart
+.PHONY: help demo test mutations fuzz check format bench metrics-doc dashboard outage-picture crds control-plane clean chart
 
 help: ## List what can be done here
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
 
 $(BIN)/.run: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -48,6 +48,12 @@ bench: $(BIN)/.dev ## Measure throughput, latency, memory and the event loop on 
 
 metrics-doc: $(BIN)/.dev ## Write docs/metrics.md anew from the code
 	$(BIN)/python -m issuer.observe.document > docs/metrics.md
+
+dashboard: $(BIN)/.dev ## Write the Grafana dashboard of the chart anew from the code
+	$(BIN)/python -m tests.alerts.dashboard > deploy/chart/files/dashboard.json
+
+outage-picture: $(BIN)/.dev ## Draw docs/outage.svg from what Prometheus scrapes of an outage (needs Prometheus; a minute)
+	$(BIN)/python -m bench.outage
 
 crds: $(BIN)/.dev ## Write crds/ anew from the code
 	$(BIN)/cdn-issuer crds --directory crds

@@ -74,9 +74,10 @@ class RequestReporter:
         if isinstance(verdict, Issue):
             self._issued(request, verdict)
         else:
-            self._count(request, OUTCOMES[verdict.reason], cause=verdict.cause)
+            seconds = self._count(request, OUTCOMES[verdict.reason], cause=verdict.cause)
             self._events.emit(self._reference(request), "Warning", verdict.event, verdict.message)
-            log.error("request failed", **_fields(request), reason=verdict.event, message=verdict.message)
+            told = {"reason": verdict.event, "message": verdict.message, "seconds": round(seconds, 3)}
+            log.error("request failed", **_fields(request), **told)
 
     def _issued(self, request: Request, verdict: Issue) -> None:
         issued = verdict.issued

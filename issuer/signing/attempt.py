@@ -218,7 +218,7 @@ class Turn:
         except InProgress as error:
             raise self._patient_with(error) from None
         except AuthorityError as error:
-            self._log(error)
+            self._log(error, clock() - sent)
             if not (isinstance(error, Unavailable) and error.ambiguous and self._planned.authority.remembers):
                 raise
             ledger.lost(self._order, self._authority, account.name, sent)
@@ -279,7 +279,7 @@ class Turn:
         except AuthorityError as error:
             if isinstance(error, RateLimited):
                 account.limited(error.retry_after)
-            log.info("could not look for a lost certificate", **self._fields, error=str(error))
+            log.info("could not look for a lost certificate", **self._fields, error=str(error), trace_id=error.trace_id)
             return None
         finally:
             engine.ledger.existed(order, self._authority, account.name, others)
@@ -378,11 +378,13 @@ class Turn:
         """Which request, and at which authority of which issuer, for the log."""
         return {"namespace": self._order.namespace, "name": self._order.name, **self._authority.user.fields}
 
-    def _log(self, error: AuthorityError) -> None:
+    def _log(self, error: AuthorityError, seconds: float) -> None:
         log.info(
             "attempt failed",
             **self._fields,
             attempt=self._attempts,
+            seconds=round(seconds, 3),
             cause=error.cause,
             error=str(error),
+            trace_id=error.trace_id,
         )

@@ -32,6 +32,8 @@ PENDING = f"cdn_issuer_oldest_pending_request_age_seconds{{{WHO}}}"
 EXPIRY = f"cdn_issuer_failing_renewal_expires_in_seconds{{{WHO}}}"
 UNAPPROVED = f"cdn_issuer_unapproved_requests{{{POD}}}"
 LEADER = f"cdn_issuer_leader{{{POD}}}"
+OTHER_POD = 'cdn_issuer_leader{job="cdn-issuer",namespace="cdn",pod="b"}'
+OTHER_RELEASE = 'cdn_issuer_leader{job="cdn-issuer",namespace="elsewhere",pod="c"}'
 SILENCE = f'cdn_issuer_watch_silence_seconds{{{POD},resource="cdnissuers"}}'
 HEALED = f"cdn_issuer_resync_healed_total{{{POD}}}"
 
@@ -87,7 +89,12 @@ CASES = {
     "CDNIssuerCertificateExpiresSoon": Case(
         {EXPIRY: "90000x30 stale"}, 20, 35, [{EXPIRY: "900000x60"}, {EXPIRY: "90000x5 stale"}]
     ),
-    "CDNIssuerNoLeader": Case({LEADER: "0x10 1x30"}, 6, 15, [{LEADER: "1x60"}, {LEADER: "1x10 0 0 1x40"}]),
+    "CDNIssuerNoLeader": Case(
+        {LEADER: "0x10 1x30"},
+        6,
+        15,
+        [{LEADER: "1x60"}, {LEADER: "1x10 0 0 1x40"}, {LEADER: "1x20 stale", OTHER_POD: "0x20 1x40"}],
+    ),
     "CDNIssuerWatchStale": Case({SILENCE: "0+60x20 0x20"}, 15, 25, [{SILENCE: "90x60"}]),
     "CDNIssuerHealedLook": Case({HEALED: "0x5 1x120"}, 7, 80, [{HEALED: "3x120"}]),
 }
@@ -125,6 +132,20 @@ def test_it_fires_and_clears(alert: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(("alert", "series"), [(alert, one) for alert, case in CASES.items() for one in case.quiet])
 def test_it_does_not_fire(alert: str, series: dict[str, str], tmp_path: Path) -> None:
     firing(tmp_path, alert, series, dict.fromkeys((5, 15, 30, 50), 0))
+
+
+def test_an_installation_that_is_gone_is_missed_beside_another_one(tmp_path: Path) -> None:
+    series = {LEADER: "1x10 stale _x20 1x20", OTHER_RELEASE: "1x60"}
+    firing(tmp_path, "CDNIssuerNoLeader", series, {8: 0, 20: 1, 40: 0})
+
+
+def test_where_nothing_was_ever_scraped_there_is_no_leader(tmp_path: Path) -> None:
+    firing(tmp_path, "CDNIssuerNoLeader", {UNAPPROVED: "0x60"}, {8: 1, 20: 1})
+
+
+def test_two_installations_that_are_gone_are_two_alerts(tmp_path: Path) -> None:
+    series = {LEADER: "1x10 stale", OTHER_RELEASE: "1x10 stale"}
+    firing(tmp_path, "CDNIssuerNoLeader", series, {8: 0, 20: 2, 60: 2})
 
 
 def test_promtool_accepts_the_rules() -> None:

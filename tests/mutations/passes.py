@@ -110,7 +110,8 @@ MUTATIONS: Final = (
     Mutation(
         "a look that fails counts as one that has answered",
         _ATTEMPT,
-        old='            log.info("could not look for a lost certificate", **self._fields, error=str(error))\n',
+        old='            log.info("could not look for a lost certificate", **self._fields, error=str(error), '
+        "trace_id=error.trace_id)\n",
         new="            engine.ledger.looked(order.uid, self._authority, account.name, begun)\n",
         tests=_SUSPECTS,
     ),
