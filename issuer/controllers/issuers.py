@@ -70,7 +70,7 @@ class IssuerController:
 
     name: Final = "issuers"
     rules: Final = (
-        Rule((GROUP,), tuple(PLURALS.values()), ("get", "list", "watch")),
+        Rule((GROUP,), tuple(PLURALS.values()), ("list", "watch")),
         Rule((GROUP,), tuple(f"{plural}/status" for plural in PLURALS.values()), ("patch",)),
         Rule(("",), ("secrets",), ("get",)),
     )

@@ -38,7 +38,7 @@ DRAIN_POLL: Final = 0.1
 """Seconds between two looks for what can be written while a stop waits for calls that are under way."""
 EVENT_GRACE: Final = 3.0
 """Seconds that a stop waits for events to be written."""
-EVENT_RULES: Final = (Rule(("", "events.k8s.io"), ("events",), ("create", "patch")),)
+EVENT_RULES: Final = (Rule(("events.k8s.io",), ("events",), ("create", "patch")),)
 
 
 class StoppingError(Exception):

@@ -8,6 +8,7 @@ test starts one, so nothing collects owned objects and no namespace is ever dele
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import secrets
 import shutil
@@ -33,6 +34,7 @@ Manifest = dict[str, Any]
 ROOT: Final = Path(__file__).resolve().parents[2]
 START_TIMEOUT: Final = 60.0
 PREFIX: Final = "cdn-issuer-plane-"
+AUDIT_LOG: Final = "audit.log"
 MERGE: Final = "application/merge-patch+json"
 
 _PLURALS: Final = {
@@ -83,14 +85,16 @@ class ControlPlane:
     Args:
         binaries: the folder that `make control-plane` prints.
         keep_logs_in: where the logs go if `failed` is set in the end, or it does not start.
+        audited: the API server writes down each call that ServiceAccounts make; see `audit`.
 
     Attributes:
         failed: a test has failed, so the logs are worth keeping.
         is_warm: each of our kinds has been made once, see `RealCluster.start`.
     """
 
-    def __init__(self, binaries: Path, *, keep_logs_in: Path | None = None) -> None:
+    def __init__(self, binaries: Path, *, keep_logs_in: Path | None = None, audited: bool = False) -> None:
         self.binaries = binaries
+        self._audited = audited
         self.failed = False
         self.is_warm = False
         self._keep_logs_in = keep_logs_in
@@ -136,6 +140,11 @@ class ControlPlane:
         """As `is_ready`, but an etcd that has ended is told by its own words, not by those of who misses it."""
         self.etcd.check()
         return self.is_ready()
+
+    def audit(self, user: str) -> list[Manifest]:
+        """The calls of a user that have been answered (audit.k8s.io/v1 Event), of an API server that is `audited`."""
+        lines = (self.folder / AUDIT_LOG).read_text().splitlines()
+        return [event for event in map(json.loads, lines) if event["user"]["username"] == user]
 
     def is_ready(self) -> bool:
         """Whether the API server answers and its first objects are there."""
@@ -303,7 +312,19 @@ class ControlPlane:
             "--service-cluster-ip-range=10.0.0.0/24",
             "--authorization-mode=RBAC",
             "--disable-admission-plugins=ServiceAccount",  # no controller makes the default account of a namespace
+            *(self._audit_flags() if self._audited else ()),
         ]
+
+    def _audit_flags(self) -> list[str]:
+        policy = {
+            "apiVersion": "audit.k8s.io/v1",
+            "kind": "Policy",
+            "omitStages": ["RequestReceived"],
+            "rules": [{"level": "Metadata", "userGroups": ["system:serviceaccounts"]}, {"level": "None"}],
+        }
+        path = self.folder / "audit-policy.yaml"
+        path.write_text(yaml.safe_dump(policy))
+        return [f"--audit-policy-file={path}", f"--audit-log-path={self.folder / AUDIT_LOG}"]
 
     def _keep_logs(self, exc_type: type[BaseException] | None, *_: object) -> None:
         """Called when all is over, or with the error that came before all was there."""
