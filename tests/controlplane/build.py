@@ -5,6 +5,7 @@ and of cert-manager stay apart. What is built goes to a cache outside the reposi
 
     CACHE/modules/NAME-KEY      one binary; KEY is a hash of the module's files, of Go's version and of the platform
     CACHE/crds/VERSION/         cert-manager's CRDs, taken from the module of that version
+    CACHE/crds/operator-VERSION/  those of Prometheus Operator
     CACHE/planes/KEY/           the folder that tests use: a hard link for each binary, and a link to the CRDs
 
 Helm is no part of a plane, so that one can be had without the other.
@@ -54,12 +55,16 @@ FLAGS: Final = {
     " -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor={1}"
 }
 """Flags of the linker, with the version of Kubernetes: a chart refuses a server that does not know its own."""
+CERT_MANAGER: Final = "github.com/cert-manager/cert-manager@v{}"
+OPERATOR: Final = "github.com/prometheus-operator/prometheus-operator@v{}"
 CERT_MANAGER_CRDS: Final = {
     "1.9.1": "h1:bNIsQyfWdIMSEwxgO4sVUEyAn6xuSgNwdt9m92OBACc=",
     "1.13.6": "h1:yngKM4ZQoyFQ3LGHTx95fWqyiNJP11UM5PWq7pAr3T0=",
     "1.21.2": "h1:UWgoYM+KLNtRlqmoWOKjKBOBUPVHeepQ6/ac3ERJW68=",
 }
 """Versions whose CRDs the tests install, with the checksum that go.sum would hold for the module."""
+OPERATOR_CRDS: Final = ("0.85.0", "h1:M5xLCLEoaW2IJfnuCwFzzpL+jSVQu3KGT84Pye+fW8s=")
+"""The version of Prometheus Operator whose CRDs are installed beside objects for it, and its module's checksum."""
 ASSETS: Final = ("etcd", "kube-apiserver")
 JOBS: Final = 2
 BUILD_TIMEOUT: Final = 1800.0
@@ -120,7 +125,9 @@ def build(environ: Mapping[str, str] = os.environ) -> Path:
         if plane.is_dir():
             return plane
         for version, checksum in CERT_MANAGER_CRDS.items():
-            _fetch_crds(cache, version, checksum)
+            _fetch_crds(cache / "crds" / version, CERT_MANAGER.format(version), "deploy/crds", checksum)
+        version, checksum = OPERATOR_CRDS
+        _fetch_crds(operator_crds(cache), OPERATOR.format(version), "example/prometheus-operator-crd", checksum)
         return _assemble(plane, cache, keys, environ)
 
 
@@ -129,7 +136,9 @@ def _missing(cache: Path, keys: Mapping[str, str], names: Iterable[str]) -> list
 
 
 def _plane(keys: Mapping[str, str], environ: Mapping[str, str]) -> Path:
-    parts = [f"{name}={keys[name]}" for name in MODULES] + [f"{n}={s}" for n, s in CERT_MANAGER_CRDS.items()]
+    parts = [f"{name}={keys[name]}" for name in MODULES] + [
+        f"{n}={s}" for n, s in [*CERT_MANAGER_CRDS.items(), OPERATOR_CRDS]
+    ]
     parts += [f"{name}={path}" for name, path in _assets(environ).items()]
     return cache_folder(environ) / "planes" / _digest("\n".join(parts).encode())
 
@@ -229,12 +238,15 @@ def _build_module(cache: Path, name: str, key: str) -> None:
     _say(f"  {name}: built in {time.monotonic() - started:.0f} s")
 
 
-def _fetch_crds(cache: Path, version: str, checksum: str) -> None:
-    """Copy the CRDs out of cert-manager's module, without the Helm templates that they hold before 1.19."""
-    target = cache / "crds" / version
+def operator_crds(plane: Path) -> Path:
+    """Where a plane, or the cache, has the CRDs of Prometheus Operator."""
+    return plane / "crds" / f"operator-{OPERATOR_CRDS[0]}"
+
+
+def _fetch_crds(target: Path, module: str, folder: str, checksum: str) -> None:
+    """Copy the CRDs out of a module, without the Helm templates that cert-manager's hold before 1.19."""
     if target.is_dir():
         return
-    module = f"github.com/cert-manager/cert-manager@v{version}"
     printed = subprocess.run(
         ["go", "mod", "download", "-json", module],
         cwd=HERE / "etcd",
@@ -248,10 +260,10 @@ def _fetch_crds(cache: Path, version: str, checksum: str) -> None:
         raise BuildError(f"{module} cannot be downloaded: {found.get('Error') or printed.stderr.strip()}")
     if found["Sum"] != checksum:
         raise BuildError(f"{module} has the checksum {found['Sum']}, and not {checksum} as it had: do not use it")
-    partial = target.with_name(f"{version}.partial")
+    partial = target.with_name(f"{target.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    for path in sorted(Path(found["Dir"], "deploy", "crds").glob("*.yaml")):
+    for path in sorted(Path(found["Dir"], folder).glob("*.yaml")):
         lines = [line for line in path.read_text().splitlines() if "{{" not in line]
         text = re.sub(r"(?m)^ +labels:\n(?!    )", "", "\n".join(lines) + "\n")
         (partial / path.name).write_text(text)

@@ -14,6 +14,7 @@ import pytest
 
 from issuer.sandbox import objects
 from tests.chart.helm import Helm
+from tests.controlplane import build
 from tests.controlplane.fixtures import LOGS, NAMESPACES, NEWEST, REQUIRED, STARTED, binaries
 from tests.controlplane.plane import ROOT, ControlPlane, documents, path_of
 from tests.controlplane.process import free_port
@@ -29,8 +30,9 @@ if TYPE_CHECKING:
     from tests.controlplane.plane import Manifest
 
 VALUES: Final = ROOT / "tests" / "chart" / "values"
+MONITORING: Final = ("servicemonitors", "podmonitors", "prometheusrules")
+"""Kinds of Prometheus Operator that the chart makes."""
 APPLY: Final = "application/apply-patch+yaml"
-FOREIGN: Final = "monitoring.coreos.com/v1"
 
 
 class Release(Pod):
@@ -46,8 +48,6 @@ class Release(Pod):
 
 def server_side_apply(plane: ControlPlane, manifest: Manifest) -> str:
     """Apply as `kubectl apply --server-side` does, unknown fields refused; returns what the API server warns of."""
-    if manifest["apiVersion"] == FOREIGN:
-        return ""
     path = f"{path_of(manifest)}?fieldManager=helm&fieldValidation=Strict"
     answer = plane.call("PATCH", path, manifest, content_type=APPLY)
     assert answer.is_success, f"{path}: {answer.text}"
@@ -71,7 +71,10 @@ def cluster(request: pytest.FixtureRequest, helm: Helm) -> Iterator[Cluster]:
     """A cluster with cert-manager, and the chart with nothing but its own values; its pod is not started yet."""
     with ControlPlane(binaries(), keep_logs_in=LOGS) as plane, ExitStack() as stack:
         request.config.stash[STARTED] = True
-        plane.apply_all(documents(*sorted((plane.binaries / "crds" / NEWEST).glob("*.yaml"))))
+        operator = (
+            build.operator_crds(plane.binaries) / f"monitoring.coreos.com_{plural}.yaml" for plural in MONITORING
+        )
+        plane.apply_all(documents(*sorted((plane.binaries / "crds" / NEWEST).glob("*.yaml")), *operator))
         for name in NAMESPACES:
             namespace = objects.namespace(name)
             if name == NAMESPACE:
@@ -128,9 +131,11 @@ async def test_a_release_for_one_namespace_issues_there_and_has_no_right_elsewhe
         assert release.stop() == 0
 
 
-@pytest.mark.parametrize("values", ["monitoring.yaml", "placement.yaml", "issuers.yaml", "namespaces.yaml"])
+@pytest.mark.parametrize(
+    "values", ["monitoring.yaml", "podmonitor.yaml", "placement.yaml", "issuers.yaml", "namespaces.yaml"]
+)
 def test_objects_of_other_values_are_taken_by_the_api_server(cluster: Cluster, helm: Helm, values: str) -> None:
-    for name in ("web", "shop", "shared"):
+    for name in ("web", "shop", "shared", "monitoring"):
         cluster.plane.apply(objects.namespace(name))
     for one in helm.objects(
         "--values", VALUES / values, "--set", "crds.enabled=false", release="try", namespace=NAMESPACE

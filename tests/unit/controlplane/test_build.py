@@ -23,6 +23,9 @@ SCRIPT = Path(build.__file__)
 SLOW = 60.0
 """Seconds that anything here is waited for at most."""
 
+SUMS = dict([*build.CERT_MANAGER_CRDS.items(), build.OPERATOR_CRDS])
+"""Versions of modules with CRDs, and their checksums."""
+
 FAKE_GO = """#!{python} -S
 import json, pathlib, sys, time
 base = pathlib.Path({base!r})
@@ -44,8 +47,9 @@ elif sys.argv[1] == "build":
 elif sys.argv[1:3] == ["mod", "download"]:
     version = sys.argv[-1].rpartition("@v")[2]
     source = base / "source" / version
-    (source / "deploy" / "crds").mkdir(parents=True, exist_ok=True)
-    (source / "deploy" / "crds" / "one.yaml").write_text("kind: X\\n{{{{ helm }}}}\\n")
+    for folder in ("deploy/crds", "example/prometheus-operator-crd"):
+        (source / folder).mkdir(parents=True, exist_ok=True)
+        (source / folder / "one.yaml").write_text("kind: X\\n{{{{ helm }}}}\\n")
     sums = json.loads((base / "sums").read_text())
     print(json.dumps({{"Dir": str(source), "Sum": sums[version]}}))
 """
@@ -63,7 +67,7 @@ class Workshop:
             if found := shutil.which(tool):
                 (path / tool).symlink_to(found)
         self.environ = {"PATH": str(path), "CDN_ISSUER_CACHE": str(self.cache), "HOME": str(base)}
-        self.write_sums(build.CERT_MANAGER_CRDS)
+        self.write_sums(SUMS)
 
     def install_go(self) -> None:
         go = self.base / "bin" / "go"
@@ -139,7 +143,8 @@ def test_everything_is_built_and_the_last_line_names_the_folder(workshop: Worksh
     for name, module in build.MODULES.items():
         assert (plane / name).read_text() == f"whole {module}"
         assert os.access(plane / name, os.X_OK)
-    assert sorted(path.name for path in (plane / "crds").iterdir()) == sorted(build.CERT_MANAGER_CRDS)
+    folders = [*build.CERT_MANAGER_CRDS, build.operator_crds(plane).name]
+    assert sorted(path.name for path in (plane / "crds").iterdir()) == sorted(folders)
     assert (plane / "crds" / "1.21.2" / "one.yaml").read_text() == "kind: X\n", "without what is Helm's"
 
 
@@ -268,14 +273,13 @@ def test_ctrl_c_is_told_in_one_line_and_ends_go(workshop: Workshop) -> None:
 
 
 def test_crds_of_another_checksum_are_refused(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
-    right = dict(build.CERT_MANAGER_CRDS)
-    workshop.write_sums({**right, "1.13.6": "h1:other="})
+    workshop.write_sums({**SUMS, "1.13.6": "h1:other="})
     code, _, err = workshop.run()
     assert (code, len(err)) == (1, 1)
     assert "github.com/cert-manager/cert-manager@v1.13.6 has the checksum h1:other=" in err[0]
     assert not (workshop.cache / "crds" / "1.13.6").exists()
     assert workshop.find(monkeypatch) is None
-    workshop.write_sums(right)
+    workshop.write_sums(SUMS)
     assert workshop.run()[0] == 0
 
 
