@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import re
 import socket
 from typing import TYPE_CHECKING, Final
 
@@ -119,19 +120,24 @@ async def _without_server(_request: web.Request, response: web.StreamResponse) -
 
 
 def _probe(what: str, trouble: Callable[[], str | None]) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
-    """Answer 200 or 503. Each change is logged, because Kubernetes shows the reason in an event at best."""
+    """Answer 200 or 503. Each other reason is logged, because Kubernetes shows it in an event at best."""
     said: str | None = None
 
     async def answer(_request: web.Request) -> web.StreamResponse:
         nonlocal said
         problem = trouble()
-        if (problem is None) != (said is None):
+        if _gist(problem) != _gist(said):
             report = log.warning if problem else log.info
             report(f"not {what}" if problem else what, reason=problem)
         said = problem
         return web.Response(status=503 if problem else 200, text=f"{problem or 'ok'}\n")
 
     return answer
+
+
+def _gist(problem: str | None) -> str | None:
+    """A reason without its numbers, which may grow with every look."""
+    return None if problem is None else re.sub(r"[0-9]+", "", problem)
 
 
 def _reason(error: OSError | OverflowError) -> str:

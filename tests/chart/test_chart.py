@@ -118,6 +118,7 @@ def test_each_set_of_values_gives_a_controller_whose_flags_are_read(
         ("scope.namespaces={A_b}", "scope/namespaces/0"),
         ("leaderElection.leaseDuration=soon", "leaderElection/leaseDuration"),
         ("serviceMonitor.enabled=true", "enabled"),
+        ("prometheusRule.runbookBaseURL=docs", "prometheusRule/runbookBaseURL"),
         ("resources.limit.cpu=1", "limit"),
         ("issuers[0].name=web", "issuers/0"),
         ("caBundle.configMapName=a,caBundle.secretName=b", "caBundle.configMapName and caBundle.secretName"),
@@ -196,7 +197,9 @@ def test_the_roots_and_proxies_of_values_reach_the_container(helm: Helm) -> None
 def test_the_alerts_come_with_the_chart_as_they_are(helm: Helm) -> None:
     objects = helm.objects("--values", CHART.parents[1] / "tests" / "chart" / "values" / "monitoring.yaml")
     (rule,) = of_kind(objects, "PrometheusRule")
-    assert rule["spec"] == yaml.safe_load((CHART / "files" / "alerts.yaml").read_text())
+    text = (CHART / "files" / "alerts.yaml").read_text()
+    assert "runbook_url: docs/alerts.md#" in text
+    assert rule["spec"] == yaml.safe_load(text.replace(": docs/", ": https://git.example.com/docs/"))
     assert rule["metadata"]["labels"]["release"] == "prometheus"
 
 

@@ -79,6 +79,20 @@ async def test_a_change_of_health_is_logged_once() -> None:
     assert [(line["event"], line["reason"]) for line in lines] == [("not healthy", "stuck for 1 s"), ("healthy", None)]
 
 
+async def test_another_reason_is_logged_too() -> None:
+    program = Program()
+    with structlog.testing.capture_logs() as lines:
+        async with serving(program) as url:
+            for reason in ("the cache is not filled yet", "the API server knows no issuers", "the Lease cannot be had"):
+                program.unready = reason
+                await get(f"{url}/readyz")
+    assert [(line["event"], line["reason"]) for line in lines] == [
+        ("not ready", "the cache is not filled yet"),
+        ("not ready", "the API server knows no issuers"),
+        ("not ready", "the Lease cannot be had"),
+    ]
+
+
 async def test_metrics_are_served_in_the_format_asked_for() -> None:
     async with serving(Program()) as url:
         status, page, content_type = await get(f"{url}/metrics")
