@@ -3,8 +3,10 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+LOCK := --quiet --generate-hashes --constraint constraints.txt --python-version 3.11 --python-platform linux \
+	--no-annotate --custom-compile-command 'make lock'
 .DEFAULT_GOAL := help
-.PHONY: help demo test mutations fuzz check format bench metrics-doc crds control-plane clean chart
+.PHONY: help demo test mutations fuzz check format bench metrics-doc crds control-plane clean chart lock
 
 help: ## List what can be done here
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -54,6 +56,10 @@ crds: $(BIN)/.dev ## Write crds/ anew from the code
 
 chart: $(BIN)/.dev ## Write manifests, CRDs and README of the chart anew (needs `make control-plane` for Helm)
 	$(BIN)/python -m tests.chart
+
+lock: $(BIN)/.dev ## Write the locks of the image anew: the versions of constraints.txt, with the hashes of their wheels
+	$(BIN)/uv pip compile $(LOCK) --output-file deploy/image/runtime.lock pyproject.toml
+	$(BIN)/uv pip compile $(LOCK) --output-file deploy/image/tools.lock deploy/image/tools.in
 
 clean: ## Remove what make made
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage dist build
