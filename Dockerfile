@@ -1,22 +1,45 @@
-# The image of the controller, on the Python that its tests run on.
-# tests/component/test_wheel.py goes through its steps without a container engine.
+# The image of the controller: the Python that its tests run on, the wheels that its tests run with, and nothing else.
+# tests/component/test_image.py and test_wheel.py go through these steps without a container engine.
+#
+# The base is pinned by the digest of its index, which is that of all platforms. To renew it, take the digest of
+#   docker buildx imagetools inspect python:3.11.16-slim-bookworm
+# (or let Dependabot do so, which follows the tag too); a base that is renewed brings Debian's security fixes.
 
-FROM python:3.11.16-slim-bookworm AS build
+FROM python:3.11.16-slim-bookworm@sha256:0bee7276f83efd4a1ee05bbbf4281d95ed28e079220a9457f25a93e3f1e3c31b AS build
 WORKDIR /src
 ENV PIP_NO_CACHE_DIR=1 \
     PIP_DISABLE_PIP_VERSION_CHECK=1 \
     PIP_ROOT_USER_ACTION=ignore
 
-# Wheels only: there is no compiler here, and none is wanted. The versions are those of CI.
-COPY constraints.txt pyproject.toml README.md LICENSE ./
-COPY issuer issuer
-RUN pip install --only-binary :all: --constraint constraints.txt hatchling==1.33.0 \
-    && pip wheel --no-deps --no-build-isolation --wheel-dir dist .
+# Wheels only, for there is no compiler here and none is wanted, and none but those whose hashes `make lock` wrote
+# down. The versions are those of CI.
+COPY deploy/image image
+RUN python -m venv /opt/tools \
+    && /opt/tools/bin/pip install --only-binary :all: --require-hashes --requirement image/tools.lock
 RUN python -m venv --without-pip /opt/venv \
-    && pip --python /opt/venv/bin/python install --no-compile --only-binary :all: --constraint constraints.txt dist/*.whl
+    && /opt/tools/bin/pip --python /opt/venv/bin/python install --no-compile --only-binary :all: --require-hashes --requirement image/runtime.lock
+
+COPY pyproject.toml README.md LICENSE ./
+COPY issuer issuer
+RUN /opt/tools/bin/pip wheel --no-deps --no-index --no-build-isolation --wheel-dir dist . \
+    && /opt/tools/bin/pip --python /opt/venv/bin/python install --no-compile --no-deps --no-index dist/*.whl
+
+# Bytecode is made here, since nothing can be written at run time; of the standard library too, which the base image
+# brings without, at twice the time to start. It is not checked against time stamps, which a copy need not keep.
+RUN python -m compileall -q -j 0 --invalidation-mode unchecked-hash /usr/local/lib/python3.11 /opt/venv/lib \
+    && python image/rootfs.py /rootfs /opt/venv
 
 
-FROM python:3.11.16-slim-bookworm
+# What is in the environment, as CycloneDX: docker buildx bake sbom
+FROM build AS inventory
+RUN /opt/tools/bin/cyclonedx-py environment --pyproject pyproject.toml --mc-type application --output-reproducible --spec-version 1.6 --output-format JSON --output-file /sbom.cdx.json /opt/venv/bin/python
+
+FROM scratch AS sbom
+COPY --from=inventory /sbom.cdx.json /
+
+
+# No base, so no shell and no package manager either: image/rootfs.py took what Python needs of Debian.
+FROM scratch
 ARG VERSION=0.1.0
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="cdn-issuer" \
@@ -24,13 +47,11 @@ LABEL org.opencontainers.image.title="cdn-issuer" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
+COPY --from=build /rootfs /
 
-# Bytecode is made here, since nothing can be written at run time; of the standard library too, which the base image
-# brings without, at twice the time to start. It is not checked against time stamps, which a copy need not keep.
-COPY --from=build /opt/venv /opt/venv
-RUN python -m compileall -q -j 0 --invalidation-mode unchecked-hash /usr/local/lib/python3.11 /opt/venv/lib
-
-ENV PYTHONDONTWRITEBYTECODE=1 \
+# The locale is the base image's, in which Python reads and writes UTF-8.
+ENV LANG=C.UTF-8 \
+    PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1
 
 # A number, so that Kubernetes can check runAsNonRoot. It owns no file of the image, and the root file system can be

@@ -3,8 +3,10 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+LOCK := --quiet --generate-hashes --constraint constraints.txt --python-version 3.11 --python-platform linux \
+	--no-annotate --custom-compile-command 'make lock'
 .DEFAULT_GOAL := help
-.PHONY: help demo test mutations fuzz check format bench metrics-doc dashboard outage-picture crds control-plane clean chart
+.PHONY: help demo test mutations fuzz check format bench metrics-doc dashboard outage-picture crds control-plane clean chart lock image
 
 help: ## List what can be done here
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -30,7 +32,7 @@ mutations: $(BIN)/.dev ## Take out each protection once and see that a test noti
 fuzz: $(BIN)/.dev ## Read 100,000 mutations of real CSRs (some minutes)
 	$(BIN)/python -W ignore::UserWarning -m tests.csrs $(ARGS)
 
-control-plane: ## Build etcd, kube-apiserver, cert-manager and Helm for the tests (needs Go; fifteen minutes the first time)
+control-plane: ## Build etcd, kube-apiserver, cert-manager, Helm and actionlint for the tests (needs Go; fifteen minutes the first time)
 	@$(PYTHON) tests/controlplane/build.py
 
 check: $(BIN)/.dev ## Format, lint, types, layers
@@ -60,6 +62,15 @@ crds: $(BIN)/.dev ## Write crds/ anew from the code
 
 chart: $(BIN)/.dev ## Write manifests, CRDs and README of the chart anew (needs `make control-plane` for Helm)
 	$(BIN)/python -m tests.chart
+
+image: ## Build the image for this machine, as cdn-issuer:dev (needs Docker with buildx)
+	@docker buildx version >/dev/null 2>&1 && docker info >/dev/null 2>&1 || \
+		{ echo "make image: no container engine answers here; it takes Docker with buildx" >&2; exit 1; }
+	REVISION=$$(git rev-parse HEAD) docker buildx bake image
+
+lock: $(BIN)/.dev ## Write the hashes of what constraints.txt names into the locks of the image
+	$(BIN)/uv pip compile $(LOCK) --output-file deploy/image/runtime.lock pyproject.toml
+	$(BIN)/uv pip compile $(LOCK) --output-file deploy/image/tools.lock deploy/image/tools.in
 
 clean: ## Remove what make made
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage dist build

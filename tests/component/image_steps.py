@@ -1,4 +1,4 @@
-"""The Dockerfile as data: its instructions, and a way to run those of the build stage without a container engine."""
+"""The Dockerfile as data: its instructions, and a way to run those that build without a container engine."""
 
 from __future__ import annotations
 
@@ -13,8 +13,18 @@ from pathlib import Path
 from typing import Final
 
 ROOT: Final = Path(__file__).parents[2]
-IMAGE_VENV: Final = "/opt/venv"
 STANDARD_LIBRARY: Final = re.compile(r"/usr/local/lib/python3\.\d+ ")
+MADE: Final = {"/opt/venv": "venv", "/opt/tools": "tools", "/rootfs": "rootfs", "/sbom.cdx.json": "sbom.cdx.json"}
+"""What the steps make outside their working directory, and where it goes here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """What the image is made of: its environment, its root with that environment in it, and its SBOM."""
+
+    environment: Path
+    root: Path
+    sbom: Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +57,12 @@ def sent(path: str) -> bool:
     return allowed
 
 
-def build(directory: Path) -> Path:
-    """Do what the Dockerfile does with the virtual environment, below `directory`; returns the environment.
+def build(directory: Path) -> Built:
+    """Do all that the Dockerfile does, below `directory`.
 
-    `python` and `pip` are those of a fresh environment, as in the base image; nothing of the tests' own is seen.
+    `python` is that of a fresh environment, as in the base image; nothing of the tests' own is seen.
     """
-    source, base, target = directory / "src", directory / "base", directory / "venv"
+    source, base = directory / "src", directory / "base"
     source.mkdir()
     venv.create(base, with_pip=True)
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "VIRTUAL_ENV"))}
@@ -60,14 +70,16 @@ def build(directory: Path) -> Path:
     for step in instructions():
         if step.name == "COPY" and step.stage == 0:
             _copy(step.text, source)
-        elif step.name == "RUN" and (step.stage == 0 or IMAGE_VENV in step.text):
+        elif step.name == "RUN":
             # The standard library of this machine is not ours to write to.
-            command = STANDARD_LIBRARY.sub("", step.text).replace(IMAGE_VENV, str(target))
+            command = STANDARD_LIBRARY.sub("", step.text)
+            for path, name in MADE.items():
+                command = re.sub(rf"(?<!\S){re.escape(path)}\b", str(directory / name), command)
             done = subprocess.run(
                 ["/bin/sh", "-ec", command], cwd=source, env=environment, capture_output=True, text=True, check=False
             )
             assert done.returncode == 0, f"{step.text}\n{done.stdout}\n{done.stderr}"
-    return target
+    return Built(*(directory / name for name in ("venv", "rootfs", "sbom.cdx.json")))
 
 
 def _copy(arguments: str, target: Path) -> None:

@@ -1,4 +1,4 @@
-"""docs/dependencies.md and pyproject.toml name the same packages."""
+"""docs/dependencies.md names the packages of pyproject.toml and of the image's tools."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-RUN_TIME, DEVELOPMENT = re.findall(r"(?m)^## .*\n((?:(?!## ).*\n?)*)", (ROOT / "docs/dependencies.md").read_text())
+TOOLS = [line for line in (ROOT / "deploy/image/tools.in").read_text().splitlines() if not line.startswith("#")]
+RUN_TIME, DEVELOPMENT, IMAGE = re.findall(
+    r"(?m)^## .*\n((?:(?!## ).*\n?)*)", (ROOT / "docs/dependencies.md").read_text()
+)
 
 
 def named(section: str) -> set[str]:
@@ -22,8 +25,12 @@ def named(section: str) -> set[str]:
 
 @pytest.mark.parametrize(
     ("section", "wanted"),
-    [(RUN_TIME, PROJECT["dependencies"]), (DEVELOPMENT, PROJECT["optional-dependencies"]["dev"])],
-    ids=["run time", "development"],
+    [
+        (RUN_TIME, PROJECT["dependencies"]),
+        (DEVELOPMENT, PROJECT["optional-dependencies"]["dev"]),
+        (IMAGE, TOOLS),
+    ],
+    ids=["run time", "development", "image"],
 )
 def test_each_dependency_has_a_line_that_says_why_and_each_line_a_dependency(section: str, wanted: list[str]) -> None:
     packages = {re.split(r"[<>=!~ \[]", requirement)[0] for requirement in wanted}

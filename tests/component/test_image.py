@@ -33,15 +33,23 @@ def test_hadolint_finds_nothing() -> None:
     assert "hadolint ignore" not in (ROOT / "Dockerfile").read_text()
 
 
-def test_every_stage_stands_on_the_python_of_the_tests_pinned_to_the_patch() -> None:
-    bases = {step.text.split()[0] for step in of("FROM")}
-    assert len(of("FROM")) == 2
-    assert len(bases) == 1
-    assert re.fullmatch(rf"python:{re.escape(TESTED)}\.\d+-slim-bookworm", bases.pop())
+def test_it_is_built_on_the_python_of_the_tests_pinned_by_digest_and_stands_on_nothing() -> None:
+    bases = [step.text.split()[0] for step in of("FROM")]
+    assert bases[1:] == ["build", "scratch", "scratch"]
+    assert re.fullmatch(rf"python:{re.escape(TESTED)}\.\d+-slim-bookworm@sha256:[0-9a-f]{{64}}", bases[0])
+    assert not of("RUN", LAST)
 
 
 def test_the_standard_library_is_compiled_too() -> None:
-    assert any(f" /usr/local/lib/python{TESTED} /opt/venv/lib" in step.text for step in of("RUN", LAST))
+    assert any(f" /usr/local/lib/python{TESTED} /opt/venv/lib" in step.text for step in of("RUN", 0))
+
+
+def test_whatever_is_installed_is_a_wheel_with_a_known_hash_or_our_own() -> None:
+    installs = [part for step in of("RUN") for part in step.text.split("&&") if re.search(r"\bpip\b.* install ", part)]
+    assert len(installs) == 3
+    for install in installs:
+        words = set(install.split())
+        assert words > {"--only-binary", ":all:", "--require-hashes"} or words > {"--no-index", "--no-deps"}
 
 
 def test_it_runs_as_a_number_and_without_a_shell() -> None:
@@ -73,7 +81,9 @@ def test_the_port_is_the_default_of_the_command() -> None:
     assert 'default=":8080"' in (ROOT / "issuer/cli/run.py").read_text()
 
 
-@pytest.mark.parametrize("name", [".git", ".venv", "tests", "docs", "crds", "Makefile", ".env", "kubeconfig"])
+@pytest.mark.parametrize(
+    "name", [".git", ".venv", "tests", "docs", "crds", "deploy", "deploy/chart", "Makefile", ".env", "kubeconfig"]
+)
 def test_what_is_not_needed_does_not_go_to_the_build(name: str) -> None:
     assert not image_steps.sent(name)
 

@@ -1,4 +1,8 @@
-"""The wheel in an empty environment, made by the very steps of the Dockerfile: it is all the image has."""
+"""The wheel in an empty environment, and that in an empty root, made by the very steps of the Dockerfile.
+
+The root is all that the image has. Here it is entered with chroot, which is what an engine does as well; so a shared
+library, a certificate or a module that is missing there is missing here.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ import json
 import os
 import subprocess
 from email.parser import Parser
-from importlib import resources
+from importlib import metadata, resources
 from typing import TYPE_CHECKING
 
 import pytest
@@ -20,10 +24,27 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.timeout(600)
 
 
+EVERYTHING = """
+import importlib, pkgutil, issuer
+for module in pkgutil.walk_packages(issuer.__path__, "issuer."):
+    if not module.name.endswith("__main__"):
+        importlib.import_module(module.name)
+"""
+TRUST = "import os, ssl; print(len(os.listdir(ssl.get_default_verify_paths().capath)))"
+THREADS = "import threading; t = threading.Thread(target=print, args=('ran',)); t.start(); t.join()"
+NAMES = "import socket; print(socket.getaddrinfo('issuer.test', 1)[0][4][0])"
+
+
 @pytest.fixture(scope="module")
-def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The image's `/opt/venv`."""
+def built(tmp_path_factory: pytest.TempPathFactory) -> image_steps.Built:
+    """What the image is made of."""
     return image_steps.build(tmp_path_factory.mktemp("image"))
+
+
+@pytest.fixture(scope="module")
+def environment(built: image_steps.Built) -> Path:
+    """The image's `/opt/venv`."""
+    return built.environment
 
 
 def command(environment: Path, cwd: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -37,6 +58,30 @@ def command(environment: Path, cwd: Path, *arguments: str) -> subprocess.Complet
         check=False,
         timeout=60,
     )
+
+
+def inside(built: image_steps.Built, program: str, *arguments: str) -> str:
+    """Run a program of the environment in the root and nowhere else, as the user of the image; returns what it said."""
+    enter = ["chroot", "--userspec=65532:65532"] if os.geteuid() == 0 else ["unshare", "--map-root-user", "chroot"]
+    done = subprocess.run(
+        [
+            "/usr/bin/env",
+            "-i",
+            "PATH=/usr/sbin:/usr/bin",
+            *enter,
+            built.root,
+            built.environment / "bin" / program,
+            *arguments,
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    if "Operation not permitted" in done.stderr:
+        pytest.skip("no root, and no user namespaces")
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def files(directory: Path) -> dict[str, float]:
@@ -86,3 +131,59 @@ def test_the_wheel_brings_its_licence_and_its_types(environment: Path) -> None:
 def test_the_wheel_brings_the_roots_of_the_origin_ca(environment: Path) -> None:
     (installed,) = environment.glob("lib/python3.*/site-packages/issuer/authorities/origin_ca_roots.pem")
     assert installed.read_bytes() == resources.files("issuer.authorities").joinpath(installed.name).read_bytes()
+
+
+def test_the_root_has_all_that_is_imported(built: image_steps.Built) -> None:
+    assert inside(built, "cdn-issuer", "--version").strip().endswith(__version__)
+    assert inside(built, "python", "-c", EVERYTHING) == ""
+
+
+def test_the_root_has_what_is_loaded_by_name_only(built: image_steps.Built) -> None:
+    assert int(inside(built, "python", "-c", TRUST)) > 100
+    assert inside(built, "python", "-c", THREADS) == "ran\n"
+    assert (next(built.root.rglob("libc.so.*")).parent / "libgcc_s.so.1").exists()
+    (built.root / "etc/hosts").write_text("192.0.2.7 issuer.test\n")  # as Kubernetes writes it
+    assert inside(built, "python", "-c", NAMES) == "192.0.2.7\n"
+
+
+def test_the_root_has_no_shell_and_no_package_manager(built: image_steps.Built) -> None:
+    programs = {path.name for path in built.root.rglob("*") if path.parent.name in {"bin", "sbin"}}
+    assert programs >= {"cdn-issuer", "python"}
+    assert programs.isdisjoint({"sh", "bash", "dash", "busybox", "apt", "dpkg", "perl", "openssl", "pip", "pip3"})
+    assert not [*built.root.rglob("ensurepip"), *built.root.rglob("tkinter"), *built.root.rglob("pip")]
+
+
+def test_each_debian_package_in_the_root_is_known_to_scanners_and_brings_its_licence(built: image_steps.Built) -> None:
+    status = built.root / "var/lib/dpkg/status.d"
+    known = {path.name: Parser().parsestr(path.read_text()) for path in status.iterdir()}
+    assert {"libc6", "libgcc-s1", "libssl3", "ca-certificates"} <= set(known)
+    for name, about in known.items():
+        assert about["Package"] == name
+        assert about["Version"]
+        assert (built.root / "usr/share/doc" / name / "copyright").is_file(), name
+
+
+def test_the_sbom_names_whatever_is_installed_with_its_version(built: image_steps.Built) -> None:
+    bom = json.loads(built.sbom.read_text())
+    assert (bom["bomFormat"], bom["specVersion"]) == ("CycloneDX", "1.6")
+    assert (bom["metadata"]["component"]["name"], bom["metadata"]["component"]["version"]) == (
+        "cdn-issuer",
+        __version__,
+    )
+    (site,) = (built.environment / "lib").glob("python3.*/site-packages")
+    installed = {(found.metadata["Name"], found.version) for found in metadata.distributions(path=[str(site)])}
+    assert {(part["name"], part["version"]) for part in bom["components"]} | {("cdn-issuer", __version__)} == installed
+    assert all(part["purl"].startswith("pkg:pypi/") for part in bom["components"] if part["name"] != "cdn-issuer")
+
+
+def test_the_sbom_is_what_cyclonedx_says_it_is_and_says_nothing_of_the_machine(built: image_steps.Built) -> None:
+    validate = (
+        "import sys\n"
+        "from cyclonedx.schema import OutputFormat, SchemaVersion\n"
+        "from cyclonedx.validation import make_schemabased_validator as make\n"
+        "sys.exit(make(OutputFormat.JSON, SchemaVersion.V1_6).validate_str(open(sys.argv[1]).read()))"
+    )
+    tools = built.environment.with_name("tools") / "bin" / "python"
+    done = subprocess.run([tools, "-c", validate, built.sbom], capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert str(built.environment.parent) not in built.sbom.read_text()

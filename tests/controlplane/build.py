@@ -1,4 +1,4 @@
-"""Builds what the tests run beside us: etcd, kube-apiserver, the controller manager, cert-manager, its webhook, Helm.
+"""Builds what the tests run beside us: etcd, kube-apiserver, the controller manager, cert-manager, its webhook, tools.
 
 Each is a small Go module beside this file with a go.mod and go.sum of its own, so that the requirements of Kubernetes
 and of cert-manager stay apart. What is built goes to a cache outside the repository:
@@ -8,7 +8,7 @@ and of cert-manager stay apart. What is built goes to a cache outside the reposi
     CACHE/crds/operator-VERSION/  those of Prometheus Operator
     CACHE/planes/KEY/           the folder that tests use: a hard link for each binary, and a link to the CRDs
 
-Helm is no part of a plane, so that one can be had without the other.
+Helm and actionlint are no part of a plane, so that one can be had without the other.
 
 A binary gets its name only once it is whole, and a plane only once all its parts are there; so whatever is found
 under those names can be used, and a build that was stopped in the middle is simply gone on with. Two builds at a time
@@ -45,10 +45,14 @@ MODULES: Final = {
     "kube-controller-manager": "controllermanager",
 }
 """Binary and the folder of its module; in this order each build leaves most for the next."""
-TOOLS: Final = {"helm3": "helm3", "helm4": "helm4"}
-"""Programs that tests of the chart call, and the folders of their modules, which have no code of their own."""
+TOOLS: Final = {"helm3": "helm3", "helm4": "helm4", "actionlint": "actionlint"}
+"""Programs that tests of the chart and the workflows call, and the folders of their modules, which have no own code."""
 EVERYTHING: Final = {**MODULES, **TOOLS}
-PACKAGES: Final = {"helm3": "helm.sh/helm/v3/cmd/helm", "helm4": "helm.sh/helm/v4/cmd/helm"}
+PACKAGES: Final = {
+    "helm3": "helm.sh/helm/v3/cmd/helm",
+    "helm4": "helm.sh/helm/v4/cmd/helm",
+    "actionlint": "github.com/rhysd/actionlint/cmd/actionlint",
+}
 """What is built of a module, where that is not the module's own code."""
 FLAGS: Final = {
     "kube-apiserver": " -X k8s.io/component-base/version.gitVersion=v{0}"
@@ -120,7 +124,7 @@ def build(environ: Mapping[str, str] = os.environ) -> Path:
         wanted = [*([] if plane.is_dir() else MODULES), *TOOLS]  # somebody else may have built it in the meantime
         missing = _missing(cache, keys, [name for name in wanted if name not in _assets(environ)])
         for number, name in enumerate(missing, 1):
-            _say(f"building {name} ({number} of {len(missing)}; all seven take about fifteen minutes the first time)")
+            _say(f"building {name} ({number} of {len(missing)}; all eight take about fifteen minutes the first time)")
             _build_module(cache, name, keys[name])
         if plane.is_dir():
             return plane
