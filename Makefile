@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 .DEFAULT_GOAL := help
-.PHONY: help demo test mutations fuzz check format bench metrics-doc dashboard outage-picture crds control-plane clean chart
+.PHONY: help demo test mutations fuzz check format bench metrics-doc reference dashboard outage-picture crds control-plane clean chart
 
 help: ## List what can be done here
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -48,6 +48,9 @@ bench: $(BIN)/.dev ## Measure throughput, latency, memory and the event loop on 
 
 metrics-doc: $(BIN)/.dev ## Write docs/metrics.md anew from the code
 	$(BIN)/python -m issuer.observe.document > docs/metrics.md
+
+reference: $(BIN)/.dev ## Write docs/configuration.md anew from the code
+	$(BIN)/python -m issuer.cli.reference > docs/configuration.md
 
 dashboard: $(BIN)/.dev ## Write the Grafana dashboard of the chart anew from the code
 	$(BIN)/python -m tests.alerts.dashboard > deploy/chart/files/dashboard.json
