@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 LOCK := --quiet --generate-hashes --constraint constraints.txt --python-version 3.11 --python-platform linux \
 	--no-annotate --custom-compile-command 'make lock'
 .DEFAULT_GOAL := help
-.PHONY: help demo test mutations fuzz check format bench metrics-doc dashboard outage-picture crds control-plane clean chart lock image
+.PHONY: help demo test mutations fuzz check format bench metrics-doc dashboard outage-picture reference crds control-plane clean chart lock image
 
 help: ## List what can be done here
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -50,6 +50,9 @@ bench: $(BIN)/.dev ## Measure throughput, latency, memory and the event loop on 
 
 metrics-doc: $(BIN)/.dev ## Write docs/metrics.md anew from the code
 	$(BIN)/python -m issuer.observe.document > docs/metrics.md
+
+reference: $(BIN)/.dev ## Write docs/configuration.md anew from the code
+	$(BIN)/python -m issuer.cli.reference > docs/configuration.md
 
 dashboard: $(BIN)/.dev ## Write the Grafana dashboard of the chart anew from the code
 	$(BIN)/python -m tests.alerts.dashboard > deploy/chart/files/dashboard.json

@@ -10,6 +10,7 @@ The calls themselves are in `cloudflare_session`, the wire in `cloudflare_api`, 
 from __future__ import annotations
 
 import hashlib
+import re
 from typing import TYPE_CHECKING, Annotated, Final
 from urllib.parse import urlsplit
 
@@ -33,6 +34,8 @@ DEFAULT_ENDPOINT: Final = "https://api.cloudflare.com/client/v4"
 """Cloudflare's own."""
 SERVICE_KEY_PREFIX: Final = "v1.0-"
 
+_WEB_TOKEN: Final = re.compile(r"eyJ[-\w]+\.[-\w]+\.[-\w]*")
+"""A JSON web token (RFC 7519), as ServiceAccounts have. Who makes an issuer chooses the endpoint it would go to."""
 _SERVICE_KEY: Final = (
     "it is an Origin CA service key, which Cloudflare takes no longer (since 30 September 2026). Create an API "
     "token with the permission Zone / SSL and Certificates / Edit and put it there instead"
@@ -189,4 +192,6 @@ def _token(value: bytes) -> tuple[str, str]:
     token = stripped.decode("ascii")
     if token.startswith(SERVICE_KEY_PREFIX):
         return _SERVICE_KEY, ""
+    if _WEB_TOKEN.fullmatch(token):
+        return "it is a JSON web token, as ServiceAccounts have, and no API token of Cloudflare's; it is not sent", ""
     return "", token

@@ -17,6 +17,7 @@ COMMANDS: Final = {
     "demo": "issuer.cli.demo:demo",
     "mock-cdn": "issuer.cli.mock_cdn:mock_cdn",
     "crds": "issuer.cli.crds:crds",
+    "convert": "issuer.cli.convert:convert",
 }
 
 

@@ -150,7 +150,7 @@ def test_every_option_has_the_variable_that_is_named_after_it(command: str) -> N
     found = main.get_command(click.Context(main), command)
     assert found is not None
     options = [parameter for parameter in found.params if isinstance(parameter, click.Option)]
-    assert options
+    assert options or command == "convert", "it has files alone"
     for option in options:
         name = next(word for word in option.opts if word.startswith("--")).removeprefix("--")
         assert option.envvar == f"CDN_ISSUER_{command}_{name}".replace("-", "_").upper()

@@ -87,6 +87,7 @@ async def test_a_token_may_end_with_white_space() -> None:
         (b"\xff\xfe", "one word"),
         (b"v1.0-0123456789abcdef", "Origin CA service key"),
         (b"v1.0-0123456789abcdef\n", "Create an API token"),
+        (b"eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiIwMTIzNDU2Nzg5YWJjZGVmIn0.c2lnbmF0dXJl", "it is not sent"),
     ],
 )
 async def test_what_is_no_api_token_is_unauthorized_and_not_quoted(content: bytes, problem: str) -> None:
@@ -94,7 +95,7 @@ async def test_what_is_no_api_token_is_unauthorized_and_not_quoted(content: byte
         await made(secrets=Secrets({"token": content})).session()
     assert problem in caught.value.message
     assert "Secret team/cloudflare, key 'token'" in caught.value.message
-    for part in ("0123456789abcdef", "words", "tök"):
+    for part in ("0123456789abcdef", "words", "tök", "eyJ"):
         assert part not in str(caught.value)
 
 
