@@ -9,7 +9,8 @@ FROM python:3.11.16-slim-bookworm@sha256:0bee7276f83efd4a1ee05bbbf4281d95ed28e07
 WORKDIR /src
 ENV PIP_NO_CACHE_DIR=1 \
     PIP_DISABLE_PIP_VERSION_CHECK=1 \
-    PIP_ROOT_USER_ACTION=ignore
+    PIP_ROOT_USER_ACTION=ignore \
+    PYTHONHASHSEED=0
 
 # Wheels only, for there is no compiler here and none is wanted, and none but those whose hashes `make lock` wrote
 # down. The versions are those of CI.
@@ -25,8 +26,9 @@ RUN /opt/tools/bin/pip wheel --no-deps --no-index --no-build-isolation --wheel-d
     && /opt/tools/bin/pip --python /opt/venv/bin/python install --no-compile --no-deps --no-index dist/*.whl
 
 # Bytecode is made here, since nothing can be written at run time; of the standard library too, which the base image
-# brings without, at twice the time to start. It is not checked against time stamps, which a copy need not keep.
-RUN python -m compileall -q -j 0 --invalidation-mode unchecked-hash /usr/local/lib/python3.11 /opt/venv/lib \
+# brings without, at twice the time to start. It is not checked against time stamps, which a copy need not keep. Also
+# where pip left some, which has time stamps; and by one process, so that two builds are alike to the byte.
+RUN python -m compileall -q -f --invalidation-mode unchecked-hash /usr/local/lib/python3.11 /opt/venv/lib \
     && python image/rootfs.py /rootfs /opt/venv
 
 

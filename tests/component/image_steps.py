@@ -60,7 +60,8 @@ def sent(path: str) -> bool:
 def build(directory: Path) -> Built:
     """Do all that the Dockerfile does, below `directory`.
 
-    `python` is that of a fresh environment, as in the base image; nothing of the tests' own is seen.
+    `python` is that of a fresh environment, as in the base image; nothing of the tests' own is seen. The root is made
+    of the system that this runs on, so there is none where that is not Debian or one of its descendants.
     """
     source, base = directory / "src", directory / "base"
     source.mkdir()
@@ -73,6 +74,8 @@ def build(directory: Path) -> Built:
         elif step.name == "RUN":
             # The standard library of this machine is not ours to write to.
             command = STANDARD_LIBRARY.sub("", step.text)
+            if shutil.which("dpkg-query") is None:
+                command = command.partition(" && python image/rootfs.py ")[0]
             for path, name in MADE.items():
                 command = re.sub(rf"(?<!\S){re.escape(path)}\b", str(directory / name), command)
             done = subprocess.run(
