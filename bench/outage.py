@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 SVG: Final = ROOT / "docs" / "outage.svg"
 WINDOW: Final = "3s"
 """Over which rates are taken."""
+ISSUERS: Final = 'issuer=~"web|alone"'
+"""The issuers that are drawn; others of the outage lose a token and a Secret."""
 GREEN, RED, YELLOW, BLUE, GREY = "#2f9e57", "#d1413a", "#e2a32b", "#3b73c5", "#57606a"
 COLOURS: Final = {"edge": BLUE, "backup": GREEN, "ok": GREEN, "unavailable": RED, "web": BLUE, "alone": RED}
 BREAKER: Final = {"closed": GREEN, "half-open": YELLOW, "open": RED}
@@ -94,8 +96,8 @@ async def draw(scraped: Scraped) -> Figure:
     )
     breaker = await scraped.lines('cdn_issuer_breaker_state{issuer="web",authority="edge"}', "state", SCRAPE)
     _bars(rows[3], "Circuit breaker of the provider", {"edge": breaker})
-    firing = await scraped.lines('max by (alertname) (ALERTS{alertstate="firing"})', "alertname", SCRAPE)
-    pending = await scraped.lines('max by (alertname) (ALERTS{alertstate="pending"})', "alertname", SCRAPE)
+    firing = await scraped.lines(f'max by (alertname) (ALERTS{{alertstate="firing",{ISSUERS}}})', "alertname", SCRAPE)
+    pending = await scraped.lines(f'max by (alertname) (ALERTS{{alertstate="pending",{ISSUERS}}})', "alertname", SCRAPE)
     names = sorted(firing, key=lambda name: -firing[name][0][0])
     alerts = {
         name.removeprefix("CDNIssuer"): {"pending": pending.get(name, []), "firing": firing[name]} for name in names
