@@ -49,6 +49,9 @@ _PLURALS: Final = {
     "Secret": "secrets",
     "ServiceAccount": "serviceaccounts",
     "ValidatingWebhookConfiguration": "validatingwebhookconfigurations",
+    "ValidatingAdmissionPolicy": "validatingadmissionpolicies",
+    "ValidatingAdmissionPolicyBinding": "validatingadmissionpolicybindings",
+    "Ingress": "ingresses",
     "MutatingWebhookConfiguration": "mutatingwebhookconfigurations",
 }
 _CLUSTER_SCOPED: Final = frozenset(
@@ -58,6 +61,8 @@ _CLUSTER_SCOPED: Final = frozenset(
         "CustomResourceDefinition",
         "Namespace",
         "ValidatingWebhookConfiguration",
+        "ValidatingAdmissionPolicy",
+        "ValidatingAdmissionPolicyBinding",
         "MutatingWebhookConfiguration",
         "CDNClusterIssuer",
         "ClusterIssuer",

@@ -17,6 +17,7 @@ _FENCE: Final = re.compile(
     r"^(?P<indent> *)```(?P<language>\w*)\n(?P<text>.*?)^(?P=indent)```$", re.MULTILINE | re.DOTALL
 )
 _LINK: Final = re.compile(r"\[[^]\n]*\]\((?P<target>[^)\s]+)\)")
+_CODE: Final = re.compile(r"`[^`\n]+`(?!\])")
 _HEADING: Final = re.compile(r"^#+ (?P<text>.+)$", re.MULTILINE)
 
 
@@ -67,7 +68,7 @@ def commands(block: Block) -> list[str]:
 
 def links(page: Path) -> list[str]:
     """Where a page points to, blocks of code left out."""
-    return [found["target"] for found in _LINK.finditer(_prose(page))]
+    return [found["target"] for found in _LINK.finditer(_CODE.sub("", _prose(page)))]
 
 
 def prose(page: Path) -> str:
