@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from tests.mutations import accounts, authorities, controllers, kube, ledger, messages, passes, words
+from tests.mutations import accounts, authorities, controllers, kube, ledger, messages, observe, passes, words
 
 if TYPE_CHECKING:
     from tests.mutations.mutation import Mutation
@@ -17,5 +17,6 @@ MUTATIONS: Final[tuple[Mutation, ...]] = (
     *controllers.MUTATIONS,
     *kube.MUTATIONS,
     *messages.MUTATIONS,
+    *observe.MUTATIONS,
     *words.MUTATIONS,
 )

@@ -261,6 +261,17 @@ def test_issuers_that_do_not_exist_take_no_place_from_those_that_do(monkeypatch:
     assert requests_of(metrics)[labels.THE_REST] == 8
 
 
+def test_an_issuer_that_is_gone_leaves_its_place_to_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(labels, "MAX_ISSUERS", 1)
+    metrics = Metrics()
+    for name in ("first", "late"):
+        metrics.authority_call(issuer=f"shop/{name}", authority="edge", call="sign", result="ok", seconds=1)
+    assert "late" not in {dict(pairs).get("issuer") for _, pairs in samples(metrics)}
+    metrics.forget_issuer(kind="CDNIssuer", namespace="shop", name="first")
+    metrics.authority_call(issuer="shop/late", authority="edge", call="sign", result="ok", seconds=1)
+    assert "late" in {dict(pairs).get("issuer") for _, pairs in samples(metrics)}
+
+
 def test_names_of_authorities_have_an_end_and_the_log_says_so_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(labels, "MAX_AUTHORITIES", 2)
     metrics = Metrics()
