@@ -126,6 +126,29 @@ def test_what_the_server_wrote_is_taken_off_and_what_people_wrote_stays() -> Non
         assert document == before, "the input is left alone"
 
 
+OWNED: dict[str, Any] = {
+    "labels": {"team": "web", "app.kubernetes.io/managed-by": "Helm", "app.kubernetes.io/instance": "shop"},
+    "annotations": {"meta.helm.sh/release-name": "shop", "argocd.argoproj.io/tracking-id": "shop:x"},
+}
+
+
+def test_an_issuer_has_no_mark_by_which_a_tool_would_take_it_for_its_own_and_delete_it() -> None:
+    manifest = only(convert([issuer(**OWNED)]))
+    assert manifest["metadata"] == {"name": "prod", "namespace": "shop", "labels": {"team": "web"}}
+
+
+def test_what_a_tool_looks_after_keeps_its_marks_and_is_told_to_be_changed_at_its_source() -> None:
+    site = ingress()
+    site["metadata"] |= {**OWNED, "annotations": {**site["metadata"]["annotations"], **OWNED["annotations"]}}
+    for document in (certificate(metadata=OWNED), site):
+        manifest = only(convert([document]))
+        assert manifest["metadata"]["labels"] == OWNED["labels"]
+        assert manifest["metadata"]["annotations"].items() >= OWNED["annotations"].items()
+        assert warnings(document) == [
+            "it is looked after by Argo CD, Helm: change its source too, or it is changed back"
+        ]
+
+
 def test_a_certificate_names_our_issuer_and_stays_otherwise_as_it_is() -> None:
     theirs = certificate(usages=["server auth"], privateKey={"algorithm": "RSA", "size": 4096}, renewBefore="360h")
     manifest = only(convert([theirs]))
