@@ -180,9 +180,10 @@ def _referring(theirs: dict[str, Any], request_types: Mapping[tuple[str, str, st
         return Converted(ours, tuple(warnings))
     annotations = _mapping(_mapping(ours.get("metadata")).get("annotations"))
     if annotations.get(ISSUER_GROUP_KEY) == THEIR_GROUP and str(annotations.get(ISSUER_KIND_KEY)) in KINDS:
+        key = _referred(ours, annotations[ISSUER_KIND_KEY], annotations.get(ISSUER))
         annotations[ISSUER_KIND_KEY] = KINDS[annotations[ISSUER_KIND_KEY]]
         annotations[ISSUER_GROUP_KEY] = GROUP
-        warnings += _owned(ours)
+        warnings += [*_differences(_annotated(annotations), request_types.get(key, "")), *_owned(ours)]
         if "cert-manager.io/cluster-issuer" in annotations:
             warnings.append(
                 "cert-manager.io/cluster-issuer means cert-manager's own ClusterIssuer: keep one of the two annotations"
@@ -237,6 +238,23 @@ def _differences(manifest: dict[str, Any], request_type: str) -> Iterator[str]:
     if missing := usages.outside(names, USAGES):
         yield f"usages: Cloudflare's Origin CA signs for no {', '.join(missing)}; take it out"
     yield from _duration(spec.get("duration"))
+
+
+def _annotated(annotations: dict[str, Any]) -> dict[str, Any]:
+    """The Certificate that cert-manager makes of these annotations, as far as `_differences` looks at it."""
+
+    def said(name: str) -> str:
+        return str(annotations.get(f"cert-manager.io/{name}") or "")
+
+    spec = {
+        "duration": said("duration") or None,
+        "privateKey": {"algorithm": said("private-key-algorithm")},
+        "usages": [usage.strip() for usage in said("usages").split(",") if usage.strip()],
+        "ipAddresses": said("ip-sans"),
+        "emailAddresses": said("email-sans"),
+        "uris": said("uri-sans"),
+    }
+    return {"kind": "Certificate", "spec": spec}
 
 
 def _duration(written: Any) -> Iterator[str]:

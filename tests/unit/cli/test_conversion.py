@@ -197,6 +197,19 @@ def test_what_will_be_different_for_a_certificate_is_said(fields: dict[str, Any]
     assert all(part in warning for part, warning in zip(said, told, strict=True)), told
 
 
+def test_the_same_is_said_of_an_ingress_whose_annotations_ask_for_it() -> None:
+    assert warnings(issuer(), ingress()) == []
+    told = warnings(
+        issuer(),
+        ingress(
+            duration="2400h", private_key_algorithm="ECDSA", usages="server auth, code signing", ip_sans="192.0.2.1"
+        ),
+    )
+    parts = ["its key is ECDSA", "ipAddresses: origin-ca-issuer", "signs for no code signing", "will be for 365 days"]
+    assert len(told) == len(parts)
+    assert all(part in warning for part, warning in zip(parts, told, strict=True)), told
+
+
 def test_the_request_type_that_counts_is_that_of_the_issuer_which_is_named() -> None:
     ecc = issuer(request_type="OriginECC", kind="ClusterOriginIssuer")
     assert not [one for one in warnings(ecc, certificate()) if "its key is" in one]
