@@ -47,6 +47,15 @@ _SERVER_SIDE: Final = (
     *("creationTimestamp", "deletionGracePeriodSeconds", "deletionTimestamp", "generation", "managedFields"),
     *("resourceVersion", "selfLink", "uid"),
 )
+_OWNERS: Final = {
+    "meta.helm.sh/": "Helm",
+    "argocd.argoproj.io/": "Argo CD",
+    "helm.toolkit.fluxcd.io/": "Flux",
+    "kustomize.toolkit.fluxcd.io/": "Flux",
+}
+"""Prefixes of labels and annotations by which a tool marks what it looks after, and the tool."""
+_OWNERS_TOO: Final = ("app.kubernetes.io/managed-by", "app.kubernetes.io/instance")
+"""Labels that such a tool may go by: what has them and is not in its sources may be deleted by it."""
 _LAST_APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
 _DEFAULT_DURATION: Final = timedelta(days=90)
 """What cert-manager asks for where a Certificate says nothing."""
@@ -166,13 +175,15 @@ def _referring(theirs: dict[str, Any], request_types: Mapping[tuple[str, str, st
     reference = _mapping(_mapping(ours.get("spec")).get("issuerRef"))
     if reference.get("group") == THEIR_GROUP and str(reference.get("kind")) in KINDS:
         key = _referred(ours, reference["kind"], reference.get("name"))
-        warnings += _differences(ours, request_types.get(key, ""))
+        warnings += [*_differences(ours, request_types.get(key, "")), *_owned(ours)]
         reference.update(group=GROUP, kind=KINDS[reference["kind"]])
         return Converted(ours, tuple(warnings))
     annotations = _mapping(_mapping(ours.get("metadata")).get("annotations"))
     if annotations.get(ISSUER_GROUP_KEY) == THEIR_GROUP and str(annotations.get(ISSUER_KIND_KEY)) in KINDS:
+        key = _referred(ours, annotations[ISSUER_KIND_KEY], annotations.get(ISSUER))
         annotations[ISSUER_KIND_KEY] = KINDS[annotations[ISSUER_KIND_KEY]]
         annotations[ISSUER_GROUP_KEY] = GROUP
+        warnings += [*_differences(_annotated(annotations), request_types.get(key, "")), *_owned(ours)]
         if "cert-manager.io/cluster-issuer" in annotations:
             warnings.append(
                 "cert-manager.io/cluster-issuer means cert-manager's own ClusterIssuer: keep one of the two annotations"
@@ -229,6 +240,23 @@ def _differences(manifest: dict[str, Any], request_type: str) -> Iterator[str]:
     yield from _duration(spec.get("duration"))
 
 
+def _annotated(annotations: dict[str, Any]) -> dict[str, Any]:
+    """The Certificate that cert-manager makes of these annotations, as far as `_differences` looks at it."""
+
+    def said(name: str) -> str:
+        return str(annotations.get(f"cert-manager.io/{name}") or "")
+
+    spec = {
+        "duration": said("duration") or None,
+        "privateKey": {"algorithm": said("private-key-algorithm")},
+        "usages": [usage.strip() for usage in said("usages").split(",") if usage.strip()],
+        "ipAddresses": said("ip-sans"),
+        "emailAddresses": said("email-sans"),
+        "uris": said("uri-sans"),
+    }
+    return {"kind": "Certificate", "spec": spec}
+
+
 def _duration(written: Any) -> Iterator[str]:
     wanted = _DEFAULT_DURATION if written is None else _read_duration(written)
     if wanted is None:
@@ -256,9 +284,22 @@ def _read_duration(written: Any) -> timedelta | None:
         return None
 
 
+def _owned(manifest: dict[str, Any]) -> Iterator[str]:
+    """Which tool will change the object back, if any."""
+    metadata = _mapping(manifest.get("metadata"))
+    marks = [str(mark) for part in ("labels", "annotations") for mark in _mapping(metadata.get(part))]
+    found = {tool for prefix, tool in _OWNERS.items() if any(mark.startswith(prefix) for mark in marks)}
+    if found:
+        yield f"it is looked after by {', '.join(sorted(found))}: change its source too, or it is changed back"
+
+
 def _metadata(theirs: dict[str, Any]) -> dict[str, Any]:
-    """Name, namespace, labels and annotations: owners and finalizers were about the other object."""
+    """Name, namespace, labels and annotations; owners, finalizers and marks of tools were about the other object."""
     metadata = _mapping(_without_server_side(theirs).get("metadata"))
+    for part in ("labels", "annotations"):
+        marks = _mapping(metadata.get(part))
+        for mark in [one for one in marks if str(one).startswith((*_OWNERS, *_OWNERS_TOO))]:
+            del marks[mark]
     return {name: metadata[name] for name in ("name", "namespace", "labels", "annotations") if metadata.get(name)}
 
 

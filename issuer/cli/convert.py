@@ -6,6 +6,8 @@ what another parser would take for a number. Both matter, since objects pass thr
 
 from __future__ import annotations
 
+import contextlib
+import json
 import re
 import sys
 import textwrap
@@ -69,7 +71,13 @@ def _read(file: IO[bytes]) -> Iterator[Any]:
     name = str(getattr(file, "name", "-"))
     name = "standard input" if name in {"-", "<stdin>"} else repr(name)
     try:
-        yield from yaml.load_all(file.read(), Loader=_TextLoader)
+        content = file.read()
+        if content.lstrip()[:1] == b"{":
+            # Faster, and PyYAML does not join the two escapes by which JSON may write a character.
+            with contextlib.suppress(ValueError):
+                yield json.loads(content)
+                return
+        yield from yaml.load_all(content, Loader=_TextLoader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f"line {mark.line + 1}: " if mark else ""
@@ -83,11 +91,12 @@ def _read(file: IO[bytes]) -> Iterator[Any]:
 
 
 def _say(result: Conversion) -> None:
+    """One line each, whatever stands in a name."""
     for one in result.converted:
         for warning in one.warnings:
-            click.echo(f"warning: {one.title}: {warning}", err=True)
+            click.echo(_printable(f"warning: {one.title}: {warning}"), err=True)
     for sentence in result.by_hand:
-        click.echo(f"left out: {sentence}", err=True)
+        click.echo(_printable(f"left out: {sentence}"), err=True)
     if result.unconcerned:
         objects = "object refers" if result.unconcerned == 1 else "objects refer"
         click.echo(f"left out: {result.unconcerned} other {objects} to no issuer of {THEIR_GROUP}", err=True)
@@ -104,7 +113,7 @@ def _text(one: Converted) -> str:
 
 
 def _printable(text: str) -> str:
-    """No line break may end the comment: what stood in a manifest would go on as YAML."""
+    """No line break may end a comment, or what stood in a manifest would go on as YAML; and none may end a line."""
     return "".join(character if character.isprintable() else " " for character in text)
 
 

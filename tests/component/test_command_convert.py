@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
 
+from issuer.cli.conversion import THEIR_GROUP
 from issuer.cli.main import main
 
 if TYPE_CHECKING:
@@ -191,6 +194,15 @@ def test_a_line_break_in_a_name_does_not_end_the_comment() -> None:
     result = converted(given=json.dumps(theirs, default=str))
     assert documents(result)[0]["kind"] == "CDNIssuer"
     assert "\nkind: Secret" not in result.stdout
+    assert len(result.stderr.splitlines()) == 4, "each warning is one line"
+
+
+@given(text=st.text() | st.from_regex(r"[-+.0-9_eobxa-f:~ \n\t|>'\"#]+", fullmatch=True))
+def test_any_text_passes_through_unchanged(text: str) -> None:
+    theirs = {"apiVersion": "cert-manager.io/v1", "kind": "Certificate", "metadata": {"annotations": {"note": text}}}
+    issuer = {"issuerRef": {"group": THEIR_GROUP, "kind": "OriginIssuer", "name": "prod"}}
+    ours = yaml.safe_load(converted(given=json.dumps({**theirs, "spec": issuer})).stdout)
+    assert ours["metadata"]["annotations"] == {"note": text}
 
 
 async def test_an_api_server_takes_the_issuers(api: Api) -> None:

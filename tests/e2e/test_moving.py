@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from issuer.cli.conversion import THEIR_GROUP
 from issuer.cli.main import main
+from tests.component.rig import PATIENT
 from tests.controlplane.plane import MERGE
 from tests.e2e.world import TOKEN
 
@@ -37,11 +38,18 @@ async def test_a_converted_certificate_is_issued_anew_by_the_converted_issuer_wi
     assert [one["kind"] for one in ours] == ["CDNIssuer", "Certificate"]
     (authority,) = ours[0]["spec"]["authorities"]
     authority["cloudflare"]["endpoint"] = world.cdn.endpoint
-    authority["caBundle"] = world.cdn.roots_pem
+    authority |= {"caBundle": world.cdn.roots_pem, **PATIENT}
     world.plane.apply({"kind": "Secret", "apiVersion": "v1", **service_key(world.namespace)})
     world.plane.apply(ours[0])
     await world.until(lambda: world.condition("cdnissuers", "prod-issuer", "Ready")[0] == "True", "the issuer is Ready")
+    world.cdn.faults.set("status", status=503, methods=["POST"])
     world.plane.apply(ours[1])
+    await world.until(
+        lambda: world.condition("certificates", "web", "Ready") == ("False", "IncorrectIssuer"), "not Ready meanwhile"
+    )
+    await world.request_with("Pending", "web-2")
+    assert world.secret("web-tls") == before, "what serves traffic stays"
+    world.cdn.faults.clear()
     after = await world.ready("web", revision=2)
     assert world.condition("certificaterequests", "web-2", "cdn-issuer.io/Authority") == ("True", "Signed")
     assert after["tls.crt"] != before["tls.crt"]

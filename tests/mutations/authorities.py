@@ -22,6 +22,13 @@ _WIRE: Final = "unit/authorities/test_cloudflare_on_the_wire.py"
 
 MUTATIONS: Final = (
     Mutation(
+        "the token of a ServiceAccount is sent to whatever endpoint an issuer names",
+        "issuer/authorities/cloudflare.py",
+        old="    if _WEB_TOKEN.fullmatch(token):\n",
+        new="    if not token:\n",
+        tests=("unit/authorities/test_cloudflare_config.py",),
+    ),
+    Mutation(
         "a server error is what its code says",
         _ERRORS,
         old="    if refusal.status >= 500:  # noqa: PLR2004 - the server's own failure, whatever it says besides\n"

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from tests.mutations import accounts, authorities, controllers, kube, ledger, messages, observe, passes, words
+from tests.mutations import (
+    accounts,
+    authorities,
+    controllers,
+    conversion,
+    kube,
+    ledger,
+    messages,
+    observe,
+    passes,
+    words,
+)
 
 if TYPE_CHECKING:
     from tests.mutations.mutation import Mutation
@@ -15,6 +26,7 @@ MUTATIONS: Final[tuple[Mutation, ...]] = (
     *passes.MUTATIONS,
     *authorities.MUTATIONS,
     *controllers.MUTATIONS,
+    *conversion.MUTATIONS,
     *kube.MUTATIONS,
     *messages.MUTATIONS,
     *observe.MUTATIONS,

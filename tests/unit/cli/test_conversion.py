@@ -126,6 +126,29 @@ def test_what_the_server_wrote_is_taken_off_and_what_people_wrote_stays() -> Non
         assert document == before, "the input is left alone"
 
 
+OWNED: dict[str, Any] = {
+    "labels": {"team": "web", "app.kubernetes.io/managed-by": "Helm", "app.kubernetes.io/instance": "shop"},
+    "annotations": {"meta.helm.sh/release-name": "shop", "argocd.argoproj.io/tracking-id": "shop:x"},
+}
+
+
+def test_an_issuer_has_no_mark_by_which_a_tool_would_take_it_for_its_own_and_delete_it() -> None:
+    manifest = only(convert([issuer(**OWNED)]))
+    assert manifest["metadata"] == {"name": "prod", "namespace": "shop", "labels": {"team": "web"}}
+
+
+def test_what_a_tool_looks_after_keeps_its_marks_and_is_told_to_be_changed_at_its_source() -> None:
+    site = ingress()
+    site["metadata"] |= {**OWNED, "annotations": {**site["metadata"]["annotations"], **OWNED["annotations"]}}
+    for document in (certificate(metadata=OWNED), site):
+        manifest = only(convert([document]))
+        assert manifest["metadata"]["labels"] == OWNED["labels"]
+        assert manifest["metadata"]["annotations"].items() >= OWNED["annotations"].items()
+        assert warnings(document) == [
+            "it is looked after by Argo CD, Helm: change its source too, or it is changed back"
+        ]
+
+
 def test_a_certificate_names_our_issuer_and_stays_otherwise_as_it_is() -> None:
     theirs = certificate(usages=["server auth"], privateKey={"algorithm": "RSA", "size": 4096}, renewBefore="360h")
     manifest = only(convert([theirs]))
@@ -172,6 +195,19 @@ def test_what_will_be_different_for_a_certificate_is_said(fields: dict[str, Any]
     told = warnings(issuer(), certificate(**fields))
     assert len(told) == len(said)
     assert all(part in warning for part, warning in zip(said, told, strict=True)), told
+
+
+def test_the_same_is_said_of_an_ingress_whose_annotations_ask_for_it() -> None:
+    assert warnings(issuer(), ingress()) == []
+    told = warnings(
+        issuer(),
+        ingress(
+            duration="2400h", private_key_algorithm="ECDSA", usages="server auth, code signing", ip_sans="192.0.2.1"
+        ),
+    )
+    parts = ["its key is ECDSA", "ipAddresses: origin-ca-issuer", "signs for no code signing", "will be for 365 days"]
+    assert len(told) == len(parts)
+    assert all(part in warning for part, warning in zip(parts, told, strict=True)), told
 
 
 def test_the_request_type_that_counts_is_that_of_the_issuer_which_is_named() -> None:
