@@ -38,6 +38,7 @@ NAME_PATTERN: Final = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 
 FailoverCause = Literal["Unavailable", "RateLimited", "Unauthorized", "Rejected"]
 Trust = Literal["Signer", "All"]
+RehearsalResult = Literal["Succeeded", "Failed"]
 State = Literal[
     "Available", "Degraded", "Open", "Untested", "Unauthorized", "SecretNotFound", "Misconfigured", "Unknown"
 ]
@@ -246,6 +247,23 @@ class Failover(Struct, frozen=True):
     ] = ("Unavailable", "RateLimited", "Unauthorized")
 
 
+class Rehearsal(Struct, frozen=True, kw_only=True, rename={"dns_names": "dnsNames"}):
+    """A signature that nobody needs, to see that an authority signs before it has to."""
+
+    dns_names: Annotated[
+        tuple[Annotated[str, Meta(description="A hostname.", min_length=1, max_length=253)], ...],
+        Meta(
+            description="Hostnames that every authority of the issuer may sign, in a zone of yours and used by nobody. "
+            "The key is thrown away, and the certificate is revoked where the authority can do that.",
+            min_length=1,
+            max_length=10,
+        ),
+    ]
+    every: Annotated[
+        Duration, bounds("1h", "720h", "Time without a signature after which an authority signs one for nobody.")
+    ] = Duration("24h")
+
+
 class SpecCommon(Struct, frozen=True):
     """Which authorities sign, and for how long they are tried.
 
@@ -264,6 +282,10 @@ class SpecCommon(Struct, frozen=True):
             "the signer's first (All), so that who trusts ca.crt alone survives a failover and the way back."
         ),
     ] = "Signer"
+    rehearsal: Annotated[
+        Rehearsal | None,
+        Meta(description="Have each authority that has not signed for a while sign for nobody. Off unless given."),
+    ] = None
 
 
 class AuthoritySpec(Struct, frozen=True, kw_only=True):
@@ -286,10 +308,24 @@ class IssuerSpec(Struct, frozen=True, kw_only=True):
     deadline: Duration
     failover: Failover
     trust: Trust = "Signer"
+    rehearsal: Rehearsal | None = None
     ignored: tuple[str, ...] = ()
     """What this version does not know: paths of fields, and values. They come from the CRD of another version."""
     without_effect: tuple[str, ...] = ()
     """Fields that mean nothing where they are, each in a clause. An older CRD took them."""
+
+
+class RehearsalStatus(Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
+    """How the last rehearsal of an authority went."""
+
+    time: Annotated[str, Meta(description="When it ended.", extra_json_schema={"format": "date-time"})]
+    result: Annotated[
+        str, Meta(description="Succeeded or Failed.", extra_json_schema={"enum": list(get_args(RehearsalResult))})
+    ]
+    duration: Annotated[str, Meta(description="How long it took.", extra_json_schema={"maxLength": 32})] = ""
+    message: Annotated[
+        str, Meta(description="Why it failed, and what to do about it.", extra_json_schema={"maxLength": 32768})
+    ] = ""
 
 
 class AuthorityStatus(Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
@@ -310,6 +346,7 @@ class AuthorityStatus(Struct, frozen=True, rename="camel", omit_defaults=True, k
     last_failure_time: Annotated[
         str | None, Meta(description="When it last failed.", extra_json_schema={"format": "date-time"})
     ] = None
+    last_rehearsal: Annotated[RehearsalStatus | None, Meta(description="How its last rehearsal went.")] = None
 
 
 class IssuerStatus(Struct, frozen=True, rename="camel"):

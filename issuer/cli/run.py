@@ -123,6 +123,9 @@ def own_namespace() -> str:
 @click.option("--kube-api-timeout", type=Seconds(), default="10s", help="Time that a call to the API server may take.")
 @click.option("--kube-api-qps", type=click.FloatRange(min=0), default=0.0, help="Calls a second to it; 0 for no limit.")
 @click.option(
+    "--rehearsals/--no-rehearsals", default=True, help="Rehearse the authorities of issuers that have spec.rehearsal."
+)
+@click.option(
     "--grace",
     type=Seconds(),
     default="25s",
@@ -265,6 +268,7 @@ def _options(flags: dict[str, Any]) -> Options:
         identity=flags["identity"] or f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}",
         grace=flags["grace"],
         allow_insecure_endpoints=flags["allow_insecure_endpoints"],
+        rehearsals=flags["rehearsals"],
     )
 
 

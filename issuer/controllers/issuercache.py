@@ -29,7 +29,7 @@ from issuer.signing.plan import IssuerPlan, PlannedAuthority
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from issuer.api.issuer import AuthoritySpec, SecretKeyReference
+    from issuer.api.issuer import AuthoritySpec, Rehearsal, SecretKeyReference
     from issuer.api.request import IssuerRef
     from issuer.authorities.base import AuthorityContext
 
@@ -71,6 +71,7 @@ class CachedIssuer:
     generation: int
     view: IssuerView
     plan: IssuerPlan | None
+    rehearsal: Rehearsal | None = None
 
 
 class IssuerCache:
@@ -138,7 +139,7 @@ class IssuerCache:
 
     def _build(self, id_: IssuerId, issuer: Issuer) -> CachedIssuer:
         context = replace(self._context, namespace=issuer.metadata.namespace or self._cluster_namespace)
-        plan, view = None, IssuerView(title=str(id_))
+        plan, view, rehearsal = None, IssuerView(title=str(id_)), None
         try:
             spec = parse(issuer.spec, registry.KINDS)
             plan = IssuerPlan(
@@ -155,6 +156,7 @@ class IssuerCache:
         except InvalidSpecError as error:
             view = replace(view, problem=str(error))
         else:
+            rehearsal = spec.rehearsal
             self._deadlines[id_] = spec.deadline.seconds
             self._deadlines.move_to_end(id_)
             if len(self._deadlines) > MOST_DEADLINES:
@@ -169,7 +171,7 @@ class IssuerCache:
                 without_effect=spec.without_effect,
             )
         meta = issuer.metadata
-        return CachedIssuer(id=id_, uid=meta.uid, generation=meta.generation, view=view, plan=plan)
+        return CachedIssuer(id=id_, uid=meta.uid, generation=meta.generation, view=view, plan=plan, rehearsal=rehearsal)
 
 
 def issuer_id(ref: IssuerRef, namespace: str) -> IssuerId:

@@ -21,9 +21,10 @@ from issuer.api.meta import format_time, parse_time
 from issuer.controllers.census import IssuerState, issuer_measures
 from issuer.controllers.issuercache import IssuerId
 from issuer.controllers.readiness import CAN_SIGN, WELL, readiness
+from issuer.controllers.rehearsals import with_rehearsal
 from issuer.controllers.reporter import reference
 from issuer.controllers.status import patch
-from issuer.controllers.topics import AccountChanged, IssuerChanged
+from issuer.controllers.topics import AccountChanged, IssuerChanged, Rehearsed
 from issuer.kube.errors import ConflictError, KubeError, LeaseLostError, NotFoundError
 from issuer.kube.queue import Priority, TryAgainError
 from issuer.kube.rbac import Rule
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from datetime import datetime
 
+    from issuer.api.issuer import RehearsalStatus
     from issuer.controllers.installation import OtherControllers
     from issuer.controllers.issuercache import CachedIssuer, IssuerCache
     from issuer.controllers.topics import Topics
@@ -91,6 +93,7 @@ class IssuerController:
         now: Callable[[], datetime],
         random: random.Random,
         others: OtherControllers,
+        rehearsed: Callable[[IssuerId, Issuer, str], RehearsalStatus | None] = lambda *_: None,
     ) -> None:
         self._client = client
         self._informers = informers
@@ -103,6 +106,7 @@ class IssuerController:
         self._now = now
         self._random = random
         self._others = others
+        self._rehearsed = rehearsed
         self._answered = float("-inf")
         """Loop time at which another controller was last answered with our own name."""
         self._checks: dict[IssuerId, tuple[int, float]] = {}
@@ -114,6 +118,7 @@ class IssuerController:
         for informer in self.informers:
             informer.add_handler(self.observe)
         topics.subscribe(AccountChanged, self._account_changed)
+        topics.subscribe(Rehearsed, self._was_rehearsed)
 
     @property
     def depth(self) -> int:
@@ -172,6 +177,9 @@ class IssuerController:
             id_ = IssuerId.of(kind, key)
             self._queue.add_after(id_, SOON, lane=str(id_))
 
+    def _was_rehearsed(self, news: Rehearsed) -> None:
+        self._queue.add_after(news.id, SOON, lane=str(news.id))
+
     async def reconcile(self, id_: IssuerId) -> None:
         """Check one issuer and write its status."""
         entry = self._book.find(id_)
@@ -211,13 +219,15 @@ class IssuerController:
     def _status(self, issuer: Issuer, entry: CachedIssuer) -> IssuerStatus:
         now, generation = self._now(), issuer.metadata.generation
         healths = _remembered(self._engine.states(entry.plan), issuer) if entry.plan else ()
+        rehearsals = {one.name: self._rehearsed(entry.id, issuer, one.name) for one in healths if entry.rehearsal}
+        healths = tuple(with_rehearsal(health, rehearsals.get(health.name)) for health in healths)
         ready = readiness(entry.view, healths)
         return IssuerStatus(
             conditions=condition.upsert(
                 issuer.status.conditions, msgspec.structs.replace(ready, observed_generation=generation), now
             ),
             active=next((health.name for health in healths if health.state in CAN_SIGN), ""),
-            authorities=tuple(_authority_status(health) for health in healths),
+            authorities=tuple(_authority_status(health, rehearsals.get(health.name)) for health in healths),
             controller=self._others.name,
         )
 
@@ -269,13 +279,14 @@ def _remembered(healths: tuple[AuthorityHealth, ...], issuer: Issuer) -> tuple[A
     return tuple(replace(health, last_success=health.last_success or known.get(health.name)) for health in healths)
 
 
-def _authority_status(health: AuthorityHealth) -> AuthorityStatus:
+def _authority_status(health: AuthorityHealth, rehearsal: RehearsalStatus | None) -> AuthorityStatus:
     return AuthorityStatus(
         name=health.name,
         state=health.state,
         message=health.message,
         last_success_time=format_time(health.last_success) if health.last_success else None,
         last_failure_time=format_time(health.last_failure) if health.last_failure else None,
+        last_rehearsal=rehearsal,
     )
 
 
@@ -284,7 +295,7 @@ def _says(status: IssuerStatus) -> object:
     return (
         [(c.type, c.status, c.reason, c.message, c.observed_generation) for c in status.conditions],
         status.active,
-        [(a.name, a.state, a.message) for a in status.authorities],
+        [(a.name, a.state, a.message, a.last_rehearsal) for a in status.authorities],
         status.controller,
     )
 

@@ -27,6 +27,7 @@ from issuer.controllers.manager import Manager
 from issuer.controllers.observer import EngineObserver
 from issuer.controllers.pace import Pace
 from issuer.controllers.received import ReceivedCertificates
+from issuer.controllers.rehearsals import RehearsalController
 from issuer.controllers.reporter import RequestReporter
 from issuer.controllers.requests import RequestController
 from issuer.controllers.topics import Topics
@@ -67,6 +68,7 @@ class Options:
         grace: seconds that a stop may take.
         allow_insecure_endpoints: authorities may be reached over plain http.
         pace: seconds between two tries at a request.
+        rehearsals: issuers that ask for it are rehearsed.
     """
 
     namespaces: Sequence[str] = ()
@@ -82,6 +84,7 @@ class Options:
     grace: float = 25.0
     allow_insecure_endpoints: bool = False
     pace: Pace = Pace()  # noqa: RUF009 - frozen
+    rehearsals: bool = True
 
 
 def utc_now() -> datetime:
@@ -158,6 +161,17 @@ class Program(Manager):
             healed=metrics.resync,
             certificates=certificates,
         )
+        self.rehearsals = RehearsalController(
+            informers=self.issuers,
+            book=self.book,
+            engine=self.engine,
+            topics=topics,
+            events=self.events,
+            metrics=metrics,
+            guard=self.may_call,
+            now=utc_now,
+            enabled=options.rehearsals,
+        )
         self.issuer_controller = IssuerController(
             client=client,
             informers=self.issuers,
@@ -170,8 +184,9 @@ class Program(Manager):
             now=utc_now,
             random=chance,
             others=self.others,
+            rehearsed=self.rehearsals.last,
         )
-        self.add(self.issuer_controller, self.request_controller)
+        self.add(self.issuer_controller, self.request_controller, self.rehearsals)
         metrics.watch(self.snapshot)
 
     async def run(self, stop: asyncio.Event) -> None:

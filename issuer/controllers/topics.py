@@ -41,8 +41,15 @@ class IssuerChanged:
     id: IssuerId
 
 
-Topic = AccountRecovered | AccountChanged | IssuerChanged
-T = TypeVar("T", AccountRecovered, AccountChanged, IssuerChanged)
+@dataclass(frozen=True, slots=True)
+class Rehearsed:
+    """An authority of an issuer was rehearsed."""
+
+    id: IssuerId
+
+
+Topic = AccountRecovered | AccountChanged | IssuerChanged | Rehearsed
+T = TypeVar("T", AccountRecovered, AccountChanged, IssuerChanged, Rehearsed)
 
 
 class Topics:

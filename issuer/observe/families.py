@@ -140,6 +140,19 @@ ACTIVE_POSITION: Final = Family(
     ISSUER,
     look="Alert on a fallback that goes on: `CDNIssuerIssuingFromFallback`.",
 )
+REHEARSALS: Final = Family(
+    "rehearsals",
+    "counter",
+    "Rehearsals (`spec.rehearsal`), by how they went: result is succeeded or failed.",
+    (*AUTHORITY, "result"),
+)
+LAST_REHEARSAL: Final = Family(
+    "last_rehearsal_success",
+    "gauge",
+    "1 if the last rehearsal of an authority by this process succeeded, or it has signed since, 0 if it failed.",
+    AUTHORITY,
+    look="Alert on 0: `CDNIssuerRehearsalFailed`.",
+)
 AUTHORITY_STATE: Final = Family(
     "authority_state",
     "gauge",
@@ -318,6 +331,8 @@ SECTIONS: Final[tuple[tuple[str, tuple[Family, ...]], ...]] = (
             AUTHORITY_STATE,
             BREAKER_STATE,
             LIMIT_USED,
+            LAST_REHEARSAL,
+            REHEARSALS,
             SUSPECTED_ORPHANS,
             ISSUERS_LEFT_OUT,
         ),

@@ -98,6 +98,7 @@ class Metrics:
         self._failovers = self._counter(families.FAILOVERS)
         self._adopted = self._counter(families.ADOPTED)
         self._orphans = self._counter(families.ORPHANS)
+        self._rehearsals = self._counter(families.REHEARSALS)
         self._api_calls = self._counter(families.API_CALLS)
         self._api_call_duration = self._histogram(families.API_CALL_DURATION)
         self._events_written = self._counter(families.EVENTS_WRITTEN)
@@ -117,6 +118,7 @@ class Metrics:
             self._failovers,
             self._adopted,
             self._orphans,
+            self._rehearsals,
         )
         self._at_scrape = _AtScrape()
         self._registry.register(self._at_scrape)
@@ -204,6 +206,10 @@ class Metrics:
     def orphan(self, *, issuer: str, authority: str, outcome: str) -> None:
         """A certificate that nobody received is `revoked`, or is `unrevocable`."""
         self._orphans.labels(*self._authority(issuer, authority), outcome).inc()
+
+    def rehearsed(self, *, issuer: str, authority: str, result: str) -> None:
+        """A rehearsal has `Succeeded` or `Failed`."""
+        self._rehearsals.labels(*self._authority(issuer, authority), result.lower()).inc()
 
     def resync(self, healed: int) -> None:
         """Requests were taken up again that nobody would have looked at any more."""

@@ -33,6 +33,7 @@ class AuthorityHealth:
         last_success: when its account last signed, UTC.
         last_failure: when its account last failed, UTC.
         open_until: when an open breaker lets a probe through, UTC; else None.
+        is_limited: its account wants no calls for a while.
         breaker: state of its account's circuit breaker; None before the credential was read.
         limit_used: share of its rate limit that was used lately, see `Limits.used`; None alike.
     """
@@ -44,6 +45,7 @@ class AuthorityHealth:
     last_success: datetime | None = None
     last_failure: datetime | None = None
     open_until: datetime | None = None
+    is_limited: bool = False
     breaker: BreakerState | None = None
     limit_used: float | None = None
 
@@ -60,6 +62,7 @@ def assess(authority: AuthorityState, *, now: datetime) -> AuthorityHealth:
         last_success=account.last_success if account else None,
         last_failure=account.last_failure if account else None,
         open_until=account.opens_when if account and state == "Open" else None,
+        is_limited=bool(account and account.limited_for),
         breaker=account.breaker.state if account else None,
         limit_used=account.limits.used if account else None,
     )

@@ -22,6 +22,8 @@ from typing import TYPE_CHECKING, Final
 
 from issuer.api.request import CERTIFICATE_NAME_ANNOTATION
 from issuer.cli.stage import Stage
+from issuer.controllers.program import utc_now
+from issuer.controllers.rehearsals import FIRST_WITHIN
 from issuer.observe.server import ObserveServer
 from issuer.sandbox import objects
 from issuer.sandbox.cdn import Token
@@ -83,6 +85,8 @@ async def play(prometheus: Prometheus, *, with_stop: bool = True) -> Marks:
         marks = Marks(began=time.time())
         await outage.shown('count(cdn_issuer_requests_total{outcome="issued"}) >= 4', "signed by each issuer")
         await outage.shown("cdn_issuer_certificates", "certificates counted")
+        await outage.rehearse()
+        await outage.shown("cdn_issuer_last_rehearsal_success", "rehearsed")
         await outage.shown("absent(ALERTS)", "no alert, after that for the time before the first scrape")
         marks.mistakes = time.time()
         await outage.make_mistakes()
@@ -147,7 +151,9 @@ class _Outage:
             ("doomed", [doomed, backup], "1h"),
             ("vault", [vault], "1h"),
         ):
-            await stage.apply(objects.issuer(name, authorities, namespace=namespace, deadline=deadline))
+            rehearsal = {"rehearsal": {"dnsNames": ["rehearsal.example.com"]}} if name == "web" else {}
+            manifest = objects.issuer(name, authorities, namespace=namespace, deadline=deadline, **rehearsal)
+            await stage.apply(manifest)
 
     async def traffic(self) -> None:
         """A request for each issuer, again and again, and the count of certificates that a chore makes each minute."""
@@ -162,6 +168,13 @@ class _Outage:
             assert census is not None
             await census.count()
             await asyncio.sleep(ROUND)
+
+    async def rehearse(self) -> None:
+        """The backup of `web` has not signed yet, and is rehearsed a while after its issuer was made."""
+        rehearsals = self._stage.program.rehearsals
+        rehearsals._now = lambda: utc_now() + FIRST_WITHIN
+        await rehearsals.look()
+        rehearsals._now = utc_now
 
     async def make_mistakes(self) -> None:
         """Typos in what is asked for, each refused at once; then as long as the slowest alert on authorities takes."""

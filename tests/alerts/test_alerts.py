@@ -35,6 +35,7 @@ LEADER = f"cdn_issuer_leader{{{POD}}}"
 OTHER_POD = 'cdn_issuer_leader{job="cdn-issuer",namespace="cdn",pod="b"}'
 OTHER_RELEASE = 'cdn_issuer_leader{job="cdn-issuer",namespace="elsewhere",pod="c"}'
 SILENCE = f'cdn_issuer_watch_silence_seconds{{{POD},resource="cdnissuers"}}'
+REHEARSED = f"cdn_issuer_last_rehearsal_success{{{EDGE}}}"
 HEALED = f"cdn_issuer_resync_healed_total{{{POD}}}"
 
 
@@ -54,6 +55,7 @@ CASES = {
         40,
         [{FAILED % c: "_x9 1+1x60"} for c in ("invalidrequest", "rejected")],
     ),
+    "CDNIssuerRehearsalFailed": Case({REHEARSED: "1x5 0x20 1x30"}, 15, 30, [{REHEARSED: "1x60"}, {REHEARSED: "_x60"}]),
     "CDNIssuerRequestPending": Case({PENDING: "0+60x30 _x30"}, 25, 40, [{PENDING: "0+60x14 0+60x14 0+60x14"}]),
     "CDNIssuerRequestsUnapproved": Case({UNAPPROVED: "2x20 0x30"}, 18, 30, [{UNAPPROVED: "2x10 0x5 2x10 0x20"}]),
     "CDNIssuerAuthorityDown": Case(

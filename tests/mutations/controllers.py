@@ -14,6 +14,7 @@ _DELIVERY: Final = "issuer/controllers/delivery.py"
 _DECISION: Final = "issuer/controllers/decision.py"
 _MANAGER: Final = "issuer/controllers/manager.py"
 
+_REHEARSALS: Final = "issuer/controllers/rehearsals.py"
 _INSTALLATION: Final = "issuer/controllers/installation.py"
 _INSTALLATION_TESTS: Final = ("unit/controllers/test_installation.py",)
 
@@ -29,6 +30,34 @@ def _component(file: str, test: str, variant: str = "sandbox") -> tuple[str, ...
 
 _DELIVERY_TESTS: Final = ("unit/controllers/test_delivery.py",)
 MUTATIONS: Final = (
+    Mutation(
+        "what is rehearsed is never settled, so never revoked",
+        _REHEARSALS,
+        "        self._engine.settle(order.uid, None)\n",
+        "",
+        _component("test_rehearsed", "test_each_authority_signs_for_nobody_and_what_it_signed_is_revoked"),
+    ),
+    Mutation(
+        "an account without calls left is rehearsed",
+        _REHEARSALS,
+        'health.state == "Degraded" and not health.is_limited',
+        'health.state == "Degraded"',
+        ("unit/controllers/test_rehearsals.py",),
+    ),
+    Mutation(
+        "a rehearsal that failed is forgotten by the issuer",
+        _REHEARSALS,
+        'state="Degraded", message=f"its rehearsal at',
+        'state=health.state, message=f"its rehearsal at',
+        ("unit/controllers/test_rehearsals.py",),
+    ),
+    Mutation(
+        "every authority is rehearsed again after a restart",
+        _REHEARSALS,
+        "for one in issuer.status.authorities if one.name == authority), None)",
+        "for one in ()), None)",
+        _component("test_rehearsed", "test_what_a_former_process_rehearsed_is_not_rehearsed_again"),
+    ),
     Mutation(
         "who writes over our status is nobody's business",
         _INSTALLATION,

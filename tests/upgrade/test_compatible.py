@@ -111,7 +111,7 @@ def test_more_fields_more_values_and_looser_bounds_break_nothing() -> None:
     old = crd(ROOT / "crds", NAMES[0])
     new = copy.deepcopy(old)
     for apply in (
-        change("spec.properties", rehearsal={"type": "object"}),
+        change("spec.properties", novelty={"type": "object"}),
         change("spec.trust", enum=["All", "None", "Signer"]),
         change("spec.authorities", maxItems=16, minItems=0),
         change("spec", required=[]),

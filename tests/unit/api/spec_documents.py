@@ -168,6 +168,12 @@ BAD: Final[dict[str, Bad]] = {
     "a deadline that is too short": Bad(
         one(timeouts={"attempt": "100ms"}) | {"deadline": "999ms"}, "spec.deadline: 999ms is not between 1s and 720h"
     ),
+    "rehearsals without a name": Bad(two(rehearsal={"every": "24h"}), "spec.rehearsal"),
+    "rehearsals without any name": Bad(two(rehearsal={"dnsNames": []}), "spec.rehearsal.dnsNames"),
+    "rehearsals that come too often": Bad(
+        two(rehearsal={"dnsNames": ["r.example.com"], "every": "30m"}),
+        "spec.rehearsal.every: 30m is not between 1h and 720h",
+    ),
     "a deadline that is too long": Bad(two(deadline="721h"), "spec.deadline: 721h is not between 1s and 720h"),
     "an attempt longer than the deadline": Bad(
         one(timeouts={"attempt": "2m"}) | {"deadline": "90s"},
@@ -256,7 +262,7 @@ BAD: Final[dict[str, Bad]] = {
 
 
 NEWER: Final[dict[str, Any]] = {
-    "a field": two(rehearsal={"every": "24h", "dnsNames": ["rehearsal.example.com"]}),
+    "a field": two(failback={"mode": "WhenStable", "stableFor": "15m"}),
     "a field of an authority": one(state="Draining"),
     "a field of a group": one(retry={"attempts": 1, "jitter": {"share": 0.5}}),
     "a field of a reference": one(caBundleSecretRef={"name": "roots", "key": "ca.crt", "optional": True}),

@@ -46,7 +46,7 @@ def test_a_field_that_is_not_known_is_passed_over(document: Any) -> None:
 @pytest.mark.parametrize(
     ("document", "ignored"),
     [
-        (two(rehearsal={"every": "24h"}), ("spec.rehearsal",)),
+        (two(failback={"mode": "Never"}), ("spec.failback",)),
         (one(state="Draining"), ("spec.authorities[0].state",)),
         (one(retry={"attempts": 1, "jitter": {"share": 0.5}}), ("spec.authorities[0].retry.jitter",)),
         (

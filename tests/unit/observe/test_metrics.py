@@ -26,6 +26,7 @@ CALM = Snapshot(
         Measure(families.OLDEST_PENDING, 42.5, WHO),
         Measure(families.UNAPPROVED, 2),
         Measure(families.SUSPECTED_ORPHANS, 1, (*WHO, "edge")),
+        Measure(families.LAST_REHEARSAL, 1, (*WHO, "edge")),
         Measure(families.ISSUER_READY, 1, WHO),
         Measure(families.ACTIVE_POSITION, 0, WHO),
         Measure(families.AUTHORITY_STATE, 1, (*WHO, "edge", "Available")),
@@ -57,6 +58,7 @@ def used() -> Metrics:
     metrics.breaker_opened(**at)
     metrics.adopted(**at)
     metrics.orphan(**at, outcome="revoked")
+    metrics.rehearsed(**at, result="Succeeded")
     metrics.request_retried(issuer_kind="CDNIssuer", issuer_namespace="shop", issuer="web")
     metrics.write_failed("Pend")
     metrics.written_late()
@@ -120,6 +122,7 @@ PLAIN = {
     "issuer_active_position",
     "issuer_ready",
     "issuers_left_out",
+    "last_rehearsal_success",
     "leader",
     "pending_requests",
     "queue_depth",
