@@ -200,9 +200,9 @@ class RehearsalController:
                 break
             try:
                 self._guard()
+                await self._rehearse(candidate)
             except StoppingError:
                 break
-            await self._rehearse(candidate)
 
     def _candidates(self) -> Iterator[tuple[Candidate, Rehearsal]]:
         for entry in self._book.entries():
