@@ -74,6 +74,7 @@ def parse(raw: bytes | msgspec.Raw, kinds: Collection[str]) -> IssuerSpec:
         deadline=common.deadline,
         failover=common.failover,
         trust=common.trust,
+        recovery=common.recovery,
         ignored=(*ignored, *(path for one in read for path in one.ignored)),
         without_effect=tuple(clause for one in read for clause in one.without_effect),
     )
