@@ -247,6 +247,22 @@ class Failover(Struct, frozen=True):
     ] = ("Unavailable", "RateLimited", "Unauthorized")
 
 
+class Recovery(Struct, frozen=True, rename="camel"):
+    """What is done after an outage without anybody's typing a command."""
+
+    renew_after_outage: Annotated[
+        bool,
+        Meta(
+            description="Start the issuance of Certificates again whose requests failed because no authority could "
+            "sign, once one can: cert-manager alone waits for 1 to 32 hours. One is the probe; when it is signed, "
+            "the others follow."
+        ),
+    ] = True
+    per_minute: Annotated[
+        int, Meta(description="Certificates of this issuer that are started again in a minute.", ge=1, le=600)
+    ] = 30
+
+
 class Rehearsal(Struct, frozen=True, kw_only=True, rename={"dns_names": "dnsNames"}):
     """A signature that nobody needs, to see that an authority signs before it has to."""
 
@@ -282,6 +298,7 @@ class SpecCommon(Struct, frozen=True):
             "the signer's first (All), so that who trusts ca.crt alone survives a failover and the way back."
         ),
     ] = "Signer"
+    recovery: Annotated[Recovery, Meta(description="What is done once an authority can sign again.")] = Recovery()
     rehearsal: Annotated[
         Rehearsal | None,
         Meta(description="Have each authority that has not signed for a while sign for nobody. Off unless given."),
@@ -308,6 +325,7 @@ class IssuerSpec(Struct, frozen=True, kw_only=True):
     deadline: Duration
     failover: Failover
     trust: Trust = "Signer"
+    recovery: Recovery = Recovery()
     rehearsal: Rehearsal | None = None
     ignored: tuple[str, ...] = ()
     """What this version does not know: paths of fields, and values. They come from the CRD of another version."""

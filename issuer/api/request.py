@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from issuer.api import condition
 from issuer.api.condition import READY, Condition
 from issuer.api.duration import Duration, InvalidDurationError
-from issuer.api.meta import ObjectMeta
+from issuer.api.meta import ObjectMeta, OwnerReference, parse_time
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -38,6 +38,16 @@ AUTHORITY_CONDITION: Final = "cdn-issuer.io/Authority"
 AUTHORITIES_ANNOTATION: Final = "cdn-issuer.io/authorities"
 """Names, separated by commas, of the authorities that may sign this request."""
 CERTIFICATE_NAME_ANNOTATION: Final = "cert-manager.io/certificate-name"
+REVISION_ANNOTATION: Final = "cert-manager.io/certificate-revision"
+
+OUTAGES: Final = frozenset(
+    {"Unavailable", "RateLimited", "Unauthorized", "InProgress", "NotAsked", "IssuerNotReady", "IssuerNotFound"}
+)
+"""Causes that pass without anybody's changing the Certificate: trouble of an authority, its credential or the issuer.
+
+Not among them are what the authorities or an approver think of the request itself, and a defect of this program, which
+would meet the next request as well.
+"""
 
 DEFAULT_DURATION: Final = 90 * 24 * 3600.0
 """Seconds a certificate lives when its request says nothing (cert-manager's DefaultCertificateDuration)."""
@@ -129,6 +139,30 @@ class CertificateRequest(msgspec.Struct, frozen=True, gc=False):
         return told.reason if told is not None and told.status == condition.FALSE else ""
 
     @property
+    def failed_by_outage(self) -> bool:
+        """Whether it has failed for a cause that passes by itself, see `OUTAGES`. What was denied has not."""
+        ready = self.ready
+        return ready is not None and ready.reason == REASON_FAILED and self.cause in OUTAGES
+
+    @property
+    def owner(self) -> OwnerReference | None:
+        """The Certificate that cert-manager made it for, if it did."""
+        return next(
+            (one for one in self.metadata.owner_references if one.kind == "Certificate" and one.controller), None
+        )
+
+    @property
+    def revision(self) -> int | None:
+        """Which issuance of its Certificate it is for."""
+        told = self.metadata.annotation(REVISION_ANNOTATION) or ""
+        return int(told) if told.isascii() and told.isdigit() else None
+
+    @property
+    def failed_at(self) -> datetime | None:
+        """Its `failureTime`."""
+        return parse_time(self.status.failure_time)
+
+    @property
     def told_why(self) -> str:
         """What each authority came to, as our condition says it; empty if one has signed, or nothing was said."""
         told = condition.find(self.status.conditions, AUTHORITY_CONDITION)
@@ -178,7 +212,8 @@ class CertificateRequest(msgspec.Struct, frozen=True, gc=False):
         """The same request as it is kept in memory.
 
         No certificate is kept. Of a finished one only its identity, its issuer, and that it has ended and why: clusters
-        keep tens of thousands of them.
+        keep tens of thousands of them. Of one that failed in an outage also what it takes to have its Certificate
+        issued again.
         """
         if not self.is_finished:
             return replace(self, status=replace(self.status, certificate=None)) if self.status.certificate else self
@@ -186,11 +221,19 @@ class CertificateRequest(msgspec.Struct, frozen=True, gc=False):
         kept = ObjectMeta(
             name=meta.name, namespace=meta.namespace, uid=meta.uid, resource_version=meta.resource_version
         )
+        failure_time = None
+        if self.failed_by_outage and (owner := self.owner) is not None:
+            names = (REVISION_ANNOTATION, AUTHORITIES_ANNOTATION)
+            annotations = {name: value for name in names if (value := meta.annotation(name)) is not None}
+            kept = replace(kept, owner_references=(owner,), annotations=annotations)
+            failure_time = self.status.failure_time
         ended = (Condition(READY, ready.status, ready.reason),) if ready else ()
         if self.cause:
             ended = (*ended, Condition(AUTHORITY_CONDITION, condition.FALSE, self.cause))
         return CertificateRequest(
-            kept, RequestSpec(_shared(self.spec.issuer_ref)), RequestStatus(tuple(map(_shared, ended)))
+            kept,
+            RequestSpec(_shared(self.spec.issuer_ref)),
+            RequestStatus(tuple(map(_shared, ended)), failure_time=failure_time),
         )
 
 

@@ -87,6 +87,11 @@ def own_namespace() -> str:
     show_default="the pod's namespace",
     help="Where the Secrets of CDNClusterIssuers are.",
 )
+@click.option(
+    "--recovery/--no-recovery",
+    default=True,
+    help="Issue Certificates again whose requests failed in an outage, once an authority signs.",
+)
 @click.option("--leader-elect/--no-leader-elect", default=True, help="Work only while holding the Lease.")
 @click.option(
     "--lease-namespace",
@@ -260,6 +265,7 @@ def _options(flags: dict[str, Any]) -> Options:
         cluster_issuers=flags["cluster_issuers"],
         cluster_resource_namespace=flags["cluster_resource_namespace"],
         leader_election=flags["leader_elect"],
+        recovery=flags["recovery"],
         lease_namespace=flags["lease_namespace"],
         lease_name=flags["lease_name"],
         lease_duration=flags["lease_duration"],
@@ -280,6 +286,7 @@ def _starting(flags: dict[str, Any], options: Options) -> dict[str, object]:
         "namespaces": list(options.namespaces) or None,
         "cluster_issuers": options.cluster_issuers,
         "cluster_resource_namespace": options.cluster_resource_namespace,
+        "recovery": options.recovery,
         "listen": f"[{listen.host}]:{listen.port}" if ":" in listen.host else f"{listen.host}:{listen.port}",
         "identity": options.identity,
         "lease": f"{options.lease_namespace}/{options.lease_name}" if options.leader_election else None,

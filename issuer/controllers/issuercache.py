@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 from cryptography import x509
 
-from issuer.api.issuer import CLUSTER_ISSUER_KIND, GROUP, Issuer, Limits
+from issuer.api.issuer import CLUSTER_ISSUER_KIND, GROUP, Issuer, Limits, Recovery
 from issuer.api.meta import ObjectKey
 from issuer.api.secret import SecretError, SecretMissingError
 from issuer.api.spec import InvalidSpecError, parse, unknown_fields
@@ -72,6 +72,7 @@ class CachedIssuer:
     view: IssuerView
     plan: IssuerPlan | None
     rehearsal: Rehearsal | None = None
+    recovery: Recovery = Recovery()  # noqa: RUF009 - frozen
 
 
 class IssuerCache:
@@ -139,7 +140,7 @@ class IssuerCache:
 
     def _build(self, id_: IssuerId, issuer: Issuer) -> CachedIssuer:
         context = replace(self._context, namespace=issuer.metadata.namespace or self._cluster_namespace)
-        plan, view, rehearsal = None, IssuerView(title=str(id_)), None
+        plan, view, rehearsal, recovery = None, IssuerView(title=str(id_)), None, Recovery()
         try:
             spec = parse(issuer.spec, registry.KINDS)
             plan = IssuerPlan(
@@ -157,6 +158,7 @@ class IssuerCache:
             view = replace(view, problem=str(error))
         else:
             rehearsal = spec.rehearsal
+            recovery = spec.recovery
             self._deadlines[id_] = spec.deadline.seconds
             self._deadlines.move_to_end(id_)
             if len(self._deadlines) > MOST_DEADLINES:
@@ -171,7 +173,15 @@ class IssuerCache:
                 without_effect=spec.without_effect,
             )
         meta = issuer.metadata
-        return CachedIssuer(id=id_, uid=meta.uid, generation=meta.generation, view=view, plan=plan, rehearsal=rehearsal)
+        return CachedIssuer(
+            id=id_,
+            uid=meta.uid,
+            generation=meta.generation,
+            view=view,
+            plan=plan,
+            rehearsal=rehearsal,
+            recovery=recovery,
+        )
 
 
 def issuer_id(ref: IssuerRef, namespace: str) -> IssuerId:

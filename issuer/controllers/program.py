@@ -27,6 +27,7 @@ from issuer.controllers.manager import Manager
 from issuer.controllers.observer import EngineObserver
 from issuer.controllers.pace import Pace
 from issuer.controllers.received import ReceivedCertificates
+from issuer.controllers.recovery import RecoveryController
 from issuer.controllers.rehearsals import RehearsalController
 from issuer.controllers.reporter import RequestReporter
 from issuer.controllers.requests import RequestController
@@ -66,6 +67,7 @@ class Options:
         retry_period: seconds between two tries.
         identity: who we are in the Lease, unique.
         grace: seconds that a stop may take.
+        recovery: whether Certificates are issued again whose requests failed in an outage.
         allow_insecure_endpoints: authorities may be reached over plain http.
         pace: seconds between two tries at a request.
         rehearsals: issuers that ask for it are rehearsed.
@@ -82,6 +84,7 @@ class Options:
     retry_period: float = 2.0
     identity: str = "cdn-issuer"
     grace: float = 25.0
+    recovery: bool = True
     allow_insecure_endpoints: bool = False
     pace: Pace = Pace()  # noqa: RUF009 - frozen
     rehearsals: bool = True
@@ -187,6 +190,19 @@ class Program(Manager):
             rehearsed=self.rehearsals.last,
         )
         self.add(self.issuer_controller, self.request_controller, self.rehearsals)
+        if options.recovery:
+            self.add(
+                RecoveryController(
+                    client=client,
+                    requests=self.requests,
+                    book=self.book,
+                    engine=self.engine,
+                    topics=topics,
+                    events=self.events,
+                    metrics=metrics,
+                    now=utc_now,
+                )
+            )
         metrics.watch(self.snapshot)
 
     async def run(self, stop: asyncio.Event) -> None:

@@ -207,6 +207,19 @@ FAILING_RENEWAL: Final = Family(
     ISSUER,
     look="Alert below three days: `CDNIssuerCertificateExpiresSoon`.",
 )
+AWAITING_RENEWAL: Final = Family(
+    "certificates_awaiting_renewal",
+    "gauge",
+    "Certificates whose requests failed in an outage and that are not issued again yet.",
+    ISSUER,
+    look="It falls by up to recovery.perMinute once an authority signs again, and stays where none does.",
+)
+RENEWED: Final = Family(
+    "certificates_renewed_after_outage",
+    "counter",
+    "Issuances that were started again because their request had failed in an outage, probes included.",
+    ISSUER,
+)
 
 # Calls to authorities.
 CALLS: Final = Family(
@@ -337,7 +350,7 @@ SECTIONS: Final[tuple[tuple[str, tuple[Family, ...]], ...]] = (
             ISSUERS_LEFT_OUT,
         ),
     ),
-    ("Certificates", (CERTIFICATES, FAILING_RENEWAL)),
+    ("Certificates", (CERTIFICATES, FAILING_RENEWAL, AWAITING_RENEWAL, RENEWED)),
     (
         "Calls to authorities",
         (CALLS, CALL_DURATION, RETRIES, LIMIT_WAIT, BREAKER_OPENED, FAILOVERS, ADOPTED, ORPHANS),

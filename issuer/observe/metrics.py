@@ -86,6 +86,7 @@ class Metrics:
         self._requests = self._counter(families.REQUESTS)
         self._to_the_end = self._histogram(families.REQUEST_DURATION)
         self._request_retries = self._counter(families.REQUEST_RETRIES)
+        self._renewed = self._counter(families.RENEWED)
         self._late_writes = self._counter(families.LATE_WRITES)
         self._write_failures = self._counter(families.WRITE_FAILURES)
         self._dropped_results = self._counter(families.DROPPED_RESULTS)
@@ -110,6 +111,7 @@ class Metrics:
         self._of_issuers = (
             self._requests,
             self._request_retries,
+            self._renewed,
             self._calls,
             self._call_duration,
             self._retries,
@@ -155,6 +157,10 @@ class Metrics:
     def request_retried(self, *, issuer_kind: str, issuer_namespace: str, issuer: str) -> None:
         """A pass over the authorities of an issuer that exists has ended, and it was not the first for its request."""
         self._request_retries.labels(*self._bounded.issuer(issuer_kind, issuer_namespace, issuer, exists=True)).inc()
+
+    def renewed(self, *, issuer_kind: str, issuer_namespace: str, issuer: str) -> None:
+        """The issuance of a Certificate was started again after an outage."""
+        self._renewed.labels(*self._bounded.issuer(issuer_kind, issuer_namespace, issuer, exists=True)).inc()
 
     def write_failed(self, verdict: str) -> None:
         """A status could not be written; the verdict is `pend`, `fail` or `issue`."""

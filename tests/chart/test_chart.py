@@ -155,6 +155,21 @@ def test_a_namespace_gives_the_rights_that_its_controllers_name(helm: Helm) -> N
         assert rule.manifest() in role["rules"]
 
 
+def test_without_recovery_the_controller_has_no_business_with_certificates(helm: Helm) -> None:
+    def rights(objects: Objects) -> list[str]:
+        roles = [*of_kind(objects, "ClusterRole"), *of_kind(objects, "Role")]
+        rules = [rule for role in roles if role["metadata"]["name"].endswith("-controller") for rule in role["rules"]]
+        return sorted(resource for rule in rules for resource in rule["resources"] if "certificates" in resource)
+
+    usual = helm.objects()
+    assert rights(usual) == ["certificates", "certificates/status"]
+    assert "--no-recovery" not in args(usual)
+    for scope in ("", ",scope.namespaces={web}"):
+        without = helm.objects("--set", f"recovery.enabled=false{scope}")
+        assert rights(without) == []
+        assert "--no-recovery" in args(without)
+
+
 def test_two_releases_have_no_object_in_common_but_the_crds(helm: Helm) -> None:
     places = [("cdn-issuer", "cdn-issuer-system"), ("cdn-issuer", "other"), ("second", "other")]
     keys: list[tuple[str, str, str]] = []

@@ -32,14 +32,16 @@ IMPATIENT: Final = {"connect": "1s", "read": "1s", "attempt": "1s", "turn": "3s"
 BREAKER: Final = {"consecutiveFailures": 2, "openFor": "1s", "maxOpenFor": "1s"}
 
 
-async def add_issuer(world: World, name: str = "web", *, backup: bool = False, deadline: str = "10m") -> None:
+async def add_issuer(
+    world: World, name: str = "web", *, backup: bool = False, deadline: str = "10m", **spec: Any
+) -> None:
     """A CDNIssuer with the provider as `edge`, impatient, and a CA in process as `backup`; waits until it is Ready."""
     authorities = [world.edge(timeouts=IMPATIENT, circuitBreaker=BREAKER)]
     world.plane.apply(objects.secret("cloudflare", world.namespace, {"token": TOKEN.encode()}))
     if backup:
         world.plane.apply(objects.ca_secret("backup-ca", world.namespace))
         authorities.append({"name": "backup", "ca": {"secretRef": {"name": "backup-ca"}}})
-    world.plane.apply(objects.issuer(name, authorities, namespace=world.namespace, deadline=deadline))
+    world.plane.apply(objects.issuer(name, authorities, namespace=world.namespace, deadline=deadline, **spec))
     await world.until(lambda: world.condition("cdnissuers", name, "Ready")[0] == "True", f"{name} Ready")
 
 

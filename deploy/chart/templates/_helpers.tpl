@@ -77,6 +77,14 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 - apiGroups: [cert-manager.io]
   resources: [certificaterequests/status]
   verbs: [patch]
+{{- if .Values.recovery.enabled }}
+- apiGroups: [cert-manager.io]
+  resources: [certificates]
+  verbs: [get]
+- apiGroups: [cert-manager.io]
+  resources: [certificates/status]
+  verbs: [patch]
+{{- end }}
 - apiGroups: [cdn-issuer.io]
   resources: [cdnissuers{{ if $cluster }}, cdnclusterissuers{{ end }}]
   verbs: [list, watch]

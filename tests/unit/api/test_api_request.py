@@ -6,12 +6,15 @@ from datetime import UTC, datetime
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from issuer.api.condition import Condition
-from issuer.api.meta import ObjectMeta
+from issuer.api.meta import ObjectMeta, OwnerReference
 from issuer.api.request import (
+    AUTHORITIES_ANNOTATION,
     AUTHORITY_CONDITION,
     DEFAULT_DURATION,
+    REVISION_ANNOTATION,
     CertificateRequest,
     IssuerRef,
     RequestSpec,
@@ -134,6 +137,25 @@ def test_a_request_under_way_keeps_its_csr() -> None:
 def test_making_a_lean_request_lean_changes_nothing() -> None:
     lean = request(approved(), ready("True", "Issued"), certificate="Q0VSVA==").trimmed()
     assert lean.trimmed() == lean
+
+
+def test_one_that_failed_in_an_outage_keeps_what_it_takes_to_have_its_certificate_issued_again() -> None:
+    owners = (OwnerReference("Certificate", "site", "u", controller=True), OwnerReference("Other", "x", "y"))
+    annotations = {REVISION_ANNOTATION: "7", AUTHORITIES_ANNOTATION: "edge", "else": "what"}
+    failed = request(approved(), ready("False", "Failed"), Condition(AUTHORITY_CONDITION, "False", "Unavailable"))
+    failed = replace(
+        failed,
+        metadata=replace(failed.metadata, owner_references=owners, annotations=annotations),
+        status=replace(failed.status, failure_time="2026-11-27T12:00:00Z"),
+    )
+    lean = failed.trimmed()
+    assert lean.metadata.owner_references == owners[:1]
+    assert lean.metadata.annotations == {REVISION_ANNOTATION: "7", AUTHORITIES_ANNOTATION: "edge"}
+    assert (lean.revision, lean.failed_at, lean.cause) == (7, failed.failed_at, "Unavailable")
+    assert lean.trimmed() == lean
+    conditions = (ready("False", "Failed"), Condition(AUTHORITY_CONDITION, "False", "Rejected"))
+    refused = replace(failed, status=replace(failed.status, conditions=conditions)).trimmed()
+    assert (refused.metadata.owner_references, refused.metadata.annotations, refused.failed_at) == ((), None, None)
 
 
 def told(message: str, status: str = "True") -> Condition:

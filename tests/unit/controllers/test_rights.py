@@ -25,11 +25,23 @@ def spread(rules: list[dict[str, Any]]) -> set[tuple[str, str, str]]:
     }
 
 
-async def test_the_role_of_the_controller_gives_what_all_controllers_need_and_no_more() -> None:
+async def needed(options: Options) -> set[tuple[str, str, str]]:
+    """What all controllers say that they need."""
     async with KubeClient.for_url("http://127.0.0.1:1") as client:
-        program = Program(client, Metrics(), Options())
-        needed = spread([rule.manifest() for rule in program.rules()])
+        program = Program(client, Metrics(), options)
         await program.transport.aclose()
+        return spread([rule.manifest() for rule in program.rules()])
+
+
+async def test_the_role_of_the_controller_gives_what_all_controllers_need_and_no_more() -> None:
     documents = yaml.safe_load_all(ROLES.read_text())
     (role,) = (one for one in documents if one["metadata"]["name"] == "cdn-issuer-controller" and "rules" in one)
-    assert spread(role["rules"]) == needed
+    assert spread(role["rules"]) == await needed(Options())
+
+
+async def test_certificates_are_the_business_of_recovery_alone() -> None:
+    recovery = await needed(Options()) - await needed(Options(recovery=False))
+    assert recovery == {
+        ("cert-manager.io", "certificates", "get"),
+        ("cert-manager.io", "certificates/status", "patch"),
+    }

@@ -35,6 +35,7 @@ CALM = Snapshot(
         Measure(families.ISSUERS_LEFT_OUT, 0),
         Measure(families.CERTIFICATES, 4, (*WHO, "edge", "30")),
         Measure(families.FAILING_RENEWAL, 86400.0, WHO),
+        Measure(families.AWAITING_RENEWAL, 3, WHO),
     ],
     queue_depth={"requests": 7, "issuers": 0},
     leading=True,
@@ -60,6 +61,7 @@ def used() -> Metrics:
     metrics.orphan(**at, outcome="revoked")
     metrics.rehearsed(**at, result="Succeeded")
     metrics.request_retried(issuer_kind="CDNIssuer", issuer_namespace="shop", issuer="web")
+    metrics.renewed(issuer_kind="CDNIssuer", issuer_namespace="shop", issuer="web")
     metrics.write_failed("Pend")
     metrics.written_late()
     metrics.result_dropped("gone")
@@ -116,6 +118,7 @@ def test_every_name_has_help_a_prefix_and_a_base_unit() -> None:
 
 
 PLAIN = {
+    "certificates_awaiting_renewal",
     "authority_state",
     "breaker_state",
     "certificates",
