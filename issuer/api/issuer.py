@@ -263,6 +263,17 @@ class Recovery(Struct, frozen=True, rename="camel"):
     ] = 30
 
 
+class Cleanup(Struct, frozen=True, rename="camel"):
+    """Which failed requests are deleted."""
+
+    failed_after: Annotated[
+        Duration, bounds("1h", "8760h", "How long after its failure a request of a Certificate is deleted.")
+    ] = Duration("24h")
+    keep: Annotated[
+        int, Meta(description="The newest failed requests of each Certificate that stay, however old.", ge=1, le=100)
+    ] = 3
+
+
 class Rehearsal(Struct, frozen=True, kw_only=True, rename={"dns_names": "dnsNames"}):
     """A signature that nobody needs, to see that an authority signs before it has to."""
 
@@ -299,6 +310,7 @@ class SpecCommon(Struct, frozen=True):
         ),
     ] = "Signer"
     recovery: Annotated[Recovery, Meta(description="What is done once an authority can sign again.")] = Recovery()
+    cleanup: Annotated[Cleanup, Meta(description="Which failed requests are deleted.")] = Cleanup()
     rehearsal: Annotated[
         Rehearsal | None,
         Meta(description="Have each authority that has not signed for a while sign for nobody. Off unless given."),
@@ -326,6 +338,7 @@ class IssuerSpec(Struct, frozen=True, kw_only=True):
     failover: Failover
     trust: Trust = "Signer"
     recovery: Recovery = Recovery()
+    cleanup: Cleanup = Cleanup()
     rehearsal: Rehearsal | None = None
     ignored: tuple[str, ...] = ()
     """What this version does not know: paths of fields, and values. They come from the CRD of another version."""

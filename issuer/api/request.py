@@ -139,10 +139,15 @@ class CertificateRequest(msgspec.Struct, frozen=True, gc=False):
         return told.reason if told is not None and told.status == condition.FALSE else ""
 
     @property
+    def has_failed(self) -> bool:
+        """Whether it has failed; what was denied has not."""
+        ready = self.ready
+        return ready is not None and ready.status != condition.TRUE and ready.reason == REASON_FAILED
+
+    @property
     def failed_by_outage(self) -> bool:
         """Whether it has failed for a cause that passes by itself, see `OUTAGES`. What was denied has not."""
-        ready = self.ready
-        return ready is not None and ready.reason == REASON_FAILED and self.cause in OUTAGES
+        return self.has_failed and self.cause in OUTAGES
 
     @property
     def owner(self) -> OwnerReference | None:
@@ -212,8 +217,8 @@ class CertificateRequest(msgspec.Struct, frozen=True, gc=False):
         """The same request as it is kept in memory.
 
         No certificate is kept. Of a finished one only its identity, its issuer, and that it has ended and why: clusters
-        keep tens of thousands of them. Of one that failed in an outage also what it takes to have its Certificate
-        issued again.
+        keep tens of thousands of them. Of one that has failed also what it takes to have its Certificate issued again,
+        and to tell when it may go.
         """
         if not self.is_finished:
             return replace(self, status=replace(self.status, certificate=None)) if self.status.certificate else self
@@ -222,7 +227,7 @@ class CertificateRequest(msgspec.Struct, frozen=True, gc=False):
             name=meta.name, namespace=meta.namespace, uid=meta.uid, resource_version=meta.resource_version
         )
         failure_time = None
-        if self.failed_by_outage and (owner := self.owner) is not None:
+        if self.has_failed and (owner := self.owner) is not None:
             names = (REVISION_ANNOTATION, AUTHORITIES_ANNOTATION)
             annotations = {name: value for name in names if (value := meta.annotation(name)) is not None}
             kept = replace(kept, owner_references=(owner,), annotations=annotations)

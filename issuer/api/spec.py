@@ -76,6 +76,7 @@ def parse(raw: bytes | msgspec.Raw, kinds: Collection[str]) -> IssuerSpec:
         trust=common.trust,
         rehearsal=common.rehearsal,
         recovery=common.recovery,
+        cleanup=common.cleanup,
         ignored=(*ignored, *(path for one in read for path in one.ignored)),
         without_effect=tuple(clause for one in read for clause in one.without_effect),
     )

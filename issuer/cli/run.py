@@ -128,6 +128,11 @@ def own_namespace() -> str:
 @click.option("--kube-api-timeout", type=Seconds(), default="10s", help="Time that a call to the API server may take.")
 @click.option("--kube-api-qps", type=click.FloatRange(min=0), default=0.0, help="Calls a second to it; 0 for no limit.")
 @click.option(
+    "--cleanup/--no-cleanup",
+    default=True,
+    help="Delete failed CertificateRequests that nobody needs any more; needs the right to delete them.",
+)
+@click.option(
     "--rehearsals/--no-rehearsals", default=True, help="Rehearse the authorities of issuers that have spec.rehearsal."
 )
 @click.option(
@@ -266,6 +271,7 @@ def _options(flags: dict[str, Any]) -> Options:
         cluster_resource_namespace=flags["cluster_resource_namespace"],
         leader_election=flags["leader_elect"],
         recovery=flags["recovery"],
+        cleanup=flags["cleanup"],
         lease_namespace=flags["lease_namespace"],
         lease_name=flags["lease_name"],
         lease_duration=flags["lease_duration"],
@@ -287,6 +293,8 @@ def _starting(flags: dict[str, Any], options: Options) -> dict[str, object]:
         "cluster_issuers": options.cluster_issuers,
         "cluster_resource_namespace": options.cluster_resource_namespace,
         "recovery": options.recovery,
+        "cleanup": options.cleanup,
+        "rehearsals": options.rehearsals,
         "listen": f"[{listen.host}]:{listen.port}" if ":" in listen.host else f"{listen.host}:{listen.port}",
         "identity": options.identity,
         "lease": f"{options.lease_namespace}/{options.lease_name}" if options.leader_election else None,

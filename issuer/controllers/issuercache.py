@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 from cryptography import x509
 
-from issuer.api.issuer import CLUSTER_ISSUER_KIND, GROUP, Issuer, Limits, Recovery
+from issuer.api.issuer import CLUSTER_ISSUER_KIND, GROUP, Cleanup, Issuer, Limits, Recovery
 from issuer.api.meta import ObjectKey
 from issuer.api.secret import SecretError, SecretMissingError
 from issuer.api.spec import InvalidSpecError, parse, unknown_fields
@@ -73,6 +73,7 @@ class CachedIssuer:
     plan: IssuerPlan | None
     rehearsal: Rehearsal | None = None
     recovery: Recovery = Recovery()  # noqa: RUF009 - frozen
+    cleanup: Cleanup = Cleanup()  # noqa: RUF009 - frozen
 
 
 class IssuerCache:
@@ -140,7 +141,8 @@ class IssuerCache:
 
     def _build(self, id_: IssuerId, issuer: Issuer) -> CachedIssuer:
         context = replace(self._context, namespace=issuer.metadata.namespace or self._cluster_namespace)
-        plan, view, rehearsal, recovery = None, IssuerView(title=str(id_)), None, Recovery()
+        plan, view = None, IssuerView(title=str(id_))
+        rehearsal, recovery, cleanup = None, Recovery(), Cleanup()
         try:
             spec = parse(issuer.spec, registry.KINDS)
             plan = IssuerPlan(
@@ -158,7 +160,7 @@ class IssuerCache:
             view = replace(view, problem=str(error))
         else:
             rehearsal = spec.rehearsal
-            recovery = spec.recovery
+            recovery, cleanup = spec.recovery, spec.cleanup
             self._deadlines[id_] = spec.deadline.seconds
             self._deadlines.move_to_end(id_)
             if len(self._deadlines) > MOST_DEADLINES:
@@ -181,6 +183,7 @@ class IssuerCache:
             plan=plan,
             rehearsal=rehearsal,
             recovery=recovery,
+            cleanup=cleanup,
         )
 
 

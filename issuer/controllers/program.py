@@ -19,6 +19,7 @@ from issuer.authorities.base import AuthorityContext
 from issuer.authorities.transport import SharedTransport
 from issuer.controllers.certificaterequests import RESOURCE, CertificateRequests
 from issuer.controllers.certificates import CertificateCensus
+from issuer.controllers.cleanup import CleanupController
 from issuer.controllers.delivery import StatusWriter
 from issuer.controllers.installation import InstalledCRDs, OtherControllers
 from issuer.controllers.issuercache import IssuerCache, IssuerId
@@ -68,6 +69,7 @@ class Options:
         identity: who we are in the Lease, unique.
         grace: seconds that a stop may take.
         recovery: whether Certificates are issued again whose requests failed in an outage.
+        cleanup: whether failed requests are deleted that nobody needs any more.
         allow_insecure_endpoints: authorities may be reached over plain http.
         pace: seconds between two tries at a request.
         rehearsals: issuers that ask for it are rehearsed.
@@ -85,6 +87,7 @@ class Options:
     identity: str = "cdn-issuer"
     grace: float = 25.0
     recovery: bool = True
+    cleanup: bool = True
     allow_insecure_endpoints: bool = False
     pace: Pace = Pace()  # noqa: RUF009 - frozen
     rehearsals: bool = True
@@ -190,6 +193,10 @@ class Program(Manager):
             rehearsed=self.rehearsals.last,
         )
         self.add(self.issuer_controller, self.request_controller, self.rehearsals)
+        if options.cleanup:
+            self.add(
+                CleanupController(client=client, requests=self.requests, book=self.book, metrics=metrics, now=utc_now)
+            )
         if options.recovery:
             self.add(
                 RecoveryController(

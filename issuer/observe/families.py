@@ -106,6 +106,9 @@ LATE_WRITES: Final = Family(
     "Ends of requests that the API server did not take at the first try, and took later.",
     look="It rises when the API server is slow or refuses writes; nothing was lost.",
 )
+CLEANED_UP: Final = Family(
+    "cleaned_up_requests", "counter", "Failed requests that were deleted (`spec.cleanup`).", ISSUER
+)
 WRITE_FAILURES: Final = Family(
     "status_write_failures",
     "counter",
@@ -331,6 +334,7 @@ SECTIONS: Final[tuple[tuple[str, tuple[Family, ...]], ...]] = (
             UNAPPROVED,
             REQUEST_RETRIES,
             LATE_WRITES,
+            CLEANED_UP,
             WRITE_FAILURES,
             DROPPED_RESULTS,
             HEALED,

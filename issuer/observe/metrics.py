@@ -87,6 +87,7 @@ class Metrics:
         self._to_the_end = self._histogram(families.REQUEST_DURATION)
         self._request_retries = self._counter(families.REQUEST_RETRIES)
         self._renewed = self._counter(families.RENEWED)
+        self._cleaned_up = self._counter(families.CLEANED_UP)
         self._late_writes = self._counter(families.LATE_WRITES)
         self._write_failures = self._counter(families.WRITE_FAILURES)
         self._dropped_results = self._counter(families.DROPPED_RESULTS)
@@ -111,6 +112,7 @@ class Metrics:
         self._of_issuers = (
             self._requests,
             self._request_retries,
+            self._cleaned_up,
             self._renewed,
             self._calls,
             self._call_duration,
@@ -161,6 +163,10 @@ class Metrics:
     def renewed(self, *, issuer_kind: str, issuer_namespace: str, issuer: str) -> None:
         """The issuance of a Certificate was started again after an outage."""
         self._renewed.labels(*self._bounded.issuer(issuer_kind, issuer_namespace, issuer, exists=True)).inc()
+
+    def cleaned_up(self, *, kind: str, namespace: str, name: str) -> None:
+        """A failed request was deleted; of the issuer that it named."""
+        self._cleaned_up.labels(*self._bounded.issuer(kind, namespace, name, exists=True)).inc()
 
     def write_failed(self, verdict: str) -> None:
         """A status could not be written; the verdict is `pend`, `fail` or `issue`."""

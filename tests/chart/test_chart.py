@@ -170,6 +170,17 @@ def test_without_recovery_the_controller_has_no_business_with_certificates(helm:
         assert "--no-recovery" in args(without)
 
 
+def test_without_clean_up_nothing_may_be_deleted(helm: Helm) -> None:
+    def may_delete(objects: Objects) -> bool:
+        rules = [rule for role in of_kind(objects, "ClusterRole", "Role") for rule in role["rules"]]
+        return any("delete" in rule["verbs"] and rule["resources"] == ["certificaterequests"] for rule in rules)
+
+    assert may_delete(helm.objects())
+    without = helm.objects("--set", "cleanup.enabled=false")
+    assert not may_delete(without)
+    assert "--no-cleanup" in args(without)
+
+
 def test_two_releases_have_no_object_in_common_but_the_crds(helm: Helm) -> None:
     places = [("cdn-issuer", "cdn-issuer-system"), ("cdn-issuer", "other"), ("second", "other")]
     keys: list[tuple[str, str, str]] = []

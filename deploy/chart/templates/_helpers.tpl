@@ -77,6 +77,11 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 - apiGroups: [cert-manager.io]
   resources: [certificaterequests/status]
   verbs: [patch]
+{{- if .Values.cleanup.enabled }}
+- apiGroups: [cert-manager.io]
+  resources: [certificaterequests]
+  verbs: [delete]
+{{- end }}
 {{- if .Values.recovery.enabled }}
 - apiGroups: [cert-manager.io]
   resources: [certificates]

@@ -174,6 +174,10 @@ BAD: Final[dict[str, Bad]] = {
         two(rehearsal={"dnsNames": ["r.example.com"], "every": "30m"}),
         "spec.rehearsal.every: 30m is not between 1h and 720h",
     ),
+    "failed requests that go too soon": Bad(
+        two(cleanup={"failedAfter": "5m"}), "spec.cleanup.failedAfter: 5m is not between 1h and 8760h"
+    ),
+    "failed requests of which none stays": Bad(two(cleanup={"keep": 0}), "spec.cleanup.keep"),
     "a deadline that is too long": Bad(two(deadline="721h"), "spec.deadline: 721h is not between 1s and 720h"),
     "an attempt longer than the deadline": Bad(
         one(timeouts={"attempt": "2m"}) | {"deadline": "90s"},

@@ -155,7 +155,8 @@ def test_one_that_failed_in_an_outage_keeps_what_it_takes_to_have_its_certificat
     assert lean.trimmed() == lean
     conditions = (ready("False", "Failed"), Condition(AUTHORITY_CONDITION, "False", "Rejected"))
     refused = replace(failed, status=replace(failed.status, conditions=conditions)).trimmed()
-    assert (refused.metadata.owner_references, refused.metadata.annotations, refused.failed_at) == ((), None, None)
+    assert not refused.failed_by_outage
+    assert (refused.owner, refused.revision, refused.failed_at) == (failed.owner, 7, failed.failed_at), "for clean-up"
 
 
 def told(message: str, status: str = "True") -> Condition:

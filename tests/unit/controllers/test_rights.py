@@ -39,6 +39,11 @@ async def test_the_role_of_the_controller_gives_what_all_controllers_need_and_no
     assert spread(role["rules"]) == await needed(Options())
 
 
+async def test_requests_are_deleted_by_clean_up_alone() -> None:
+    cleanup = await needed(Options()) - await needed(Options(cleanup=False))
+    assert cleanup == {("cert-manager.io", "certificaterequests", "delete")}
+
+
 async def test_certificates_are_the_business_of_recovery_alone() -> None:
     recovery = await needed(Options()) - await needed(Options(recovery=False))
     assert recovery == {

@@ -59,6 +59,7 @@ def used() -> Metrics:
     metrics.breaker_opened(**at)
     metrics.adopted(**at)
     metrics.orphan(**at, outcome="revoked")
+    metrics.cleaned_up(kind="CDNIssuer", namespace="shop", name="web")
     metrics.rehearsed(**at, result="Succeeded")
     metrics.request_retried(issuer_kind="CDNIssuer", issuer_namespace="shop", issuer="web")
     metrics.renewed(issuer_kind="CDNIssuer", issuer_namespace="shop", issuer="web")
