@@ -14,6 +14,8 @@ _DELIVERY: Final = "issuer/controllers/delivery.py"
 _DECISION: Final = "issuer/controllers/decision.py"
 _MANAGER: Final = "issuer/controllers/manager.py"
 
+_CLEANUP: Final = "issuer/controllers/cleanup.py"
+_CLEANUP_TESTS: Final = ("unit/controllers/test_cleanup_of_requests.py",)
 _REHEARSALS: Final = "issuer/controllers/rehearsals.py"
 _INSTALLATION: Final = "issuer/controllers/installation.py"
 _INSTALLATION_TESTS: Final = ("unit/controllers/test_installation.py",)
@@ -30,6 +32,34 @@ def _component(file: str, test: str, variant: str = "sandbox") -> tuple[str, ...
 
 _DELIVERY_TESTS: Final = ("unit/controllers/test_delivery.py",)
 MUTATIONS: Final = (
+    Mutation(
+        "the newest failed requests of a Certificate are deleted too",
+        _CLEANUP,
+        "newest_first[spec.keep :]",
+        "newest_first",
+        _CLEANUP_TESTS,
+    ),
+    Mutation(
+        "a request that failed a moment ago is deleted",
+        _CLEANUP,
+        "if one.failed_at is not None and one.failed_at < before",
+        "if one.failed_at is not None",
+        _CLEANUP_TESTS,
+    ),
+    Mutation(
+        "a request that has changed since it was looked at is deleted",
+        _CLEANUP,
+        'preconditions = {"uid": meta.uid, "resourceVersion": meta.resource_version}',
+        "preconditions = {}",
+        _component("test_failed_requests", "test_one_that_has_changed_meanwhile_is_not_deleted"),
+    ),
+    Mutation(
+        "a request that somebody made by hand is deleted",
+        _CLEANUP,
+        "            if request.has_failed and request.owner is not None:\n",
+        "            if request.has_failed:\n",
+        _component("test_failed_requests", "test_old_ones_are_deleted_the_newest_stay_and_nothing_else_is_touched"),
+    ),
     Mutation(
         "what is rehearsed is never settled, so never revoked",
         _REHEARSALS,
