@@ -133,7 +133,7 @@ class CleanupController:
         for number, request in enumerate(self._requests.items(), 1):
             if number % SLICE == 0:
                 await asyncio.sleep(0)
-            if request.has_failed and request.owner is not None:
+            if request.has_failed:
                 found[issuer_id(request.issuer_ref, request.metadata.namespace)].append(request)
         return found
 

@@ -54,13 +54,6 @@ MUTATIONS: Final = (
         _component("test_failed_requests", "test_one_that_has_changed_meanwhile_is_not_deleted"),
     ),
     Mutation(
-        "a request that somebody made by hand is deleted",
-        _CLEANUP,
-        "            if request.has_failed and request.owner is not None:\n",
-        "            if request.has_failed:\n",
-        _component("test_failed_requests", "test_old_ones_are_deleted_the_newest_stay_and_nothing_else_is_touched"),
-    ),
-    Mutation(
         "what is rehearsed is never settled, so never revoked",
         _REHEARSALS,
         "        self._engine.settle(order.uid, None)\n",
