@@ -100,7 +100,8 @@ async def measure(cluster: Cluster, number: int, per_minute: int) -> None:
         print(
             f"  certificates at the provider: {signed}; calls to sign after the outage: {world.cdn.calls[POST] - calls}"
         )
-        print(f"  cert-manager alone would have tried again in {min(waits)} to {max(waits)}")
+        least, most = (round(found / timedelta(minutes=1)) for found in (min(waits), max(waits)))
+        print(f"  cert-manager alone would have tried again in {least} to {most} minutes")
     finally:
         await world.stop()
 

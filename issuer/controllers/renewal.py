@@ -127,8 +127,9 @@ def judge(failure: Failure, certificate: Certificate | None, now: datetime) -> J
     if issuing.observed_generation not in (None, certificate.metadata.generation):
         # Changed since it failed. Where the change matters cert-manager does not wait anyway.
         return Judgement.NEVER
-    # cert-manager takes the failed request for one of the new issuance unless Issuing has changed in a later second.
-    if certificate.failed_at < failure.failed_at or now.replace(microsecond=0) <= failure.failed_at:
+    # Times of cert-manager are of another clock and say nothing here. It takes the failed request for one of the new
+    # issuance unless Issuing, of which the time is ours as that of the failure is, changes in a later second.
+    if now.replace(microsecond=0) <= failure.failed_at:
         return Judgement.LATER
     return Judgement.RENEW
 

@@ -120,8 +120,8 @@ MUTATIONS: Final = (
     Mutation(
         "an issuance is started in the second of the failure, which cert-manager then takes for its own",
         _RENEWAL,
-        " or now.replace(microsecond=0) <= failure.failed_at:",
-        ":",
+        "if now.replace(microsecond=0) <= failure.failed_at:",
+        "if now < failure.failed_at:",
         _RENEWAL_TESTS,
     ),
     Mutation(
