@@ -41,6 +41,8 @@ NOT_YET_DUE: Final = 8.0
 """Seconds after a signature in which `DUE` is not due; older ones are due as soon as they are told to be."""
 FAR: Final = "1h"
 """A renewBefore that is not due within the measurement."""
+NONE: Final = {"renewAfterOutage": False}
+"""Recovery is measured by `bench.recovery`; here cert-manager's backoff is."""
 JSON: Final = ROOT / "docs" / "incident.json"
 SVG: Final = ROOT / "docs" / "incident.svg"
 
@@ -117,7 +119,7 @@ def cases(cluster: Cluster) -> list[Case]:
     return [
         Case(cluster, "Naive issuer", "no failureTime, key re-used", failure_time=False),
         Case(cluster, "Naive issuer", "with failureTime", failure_time=True),
-        Case(cluster, "cdn-issuer, short deadline", "one authority, 8 s", deadline="8s"),
+        Case(cluster, "cdn-issuer, short deadline", "one authority, 8 s", deadline="8s", recovery=NONE),
         Case(cluster, "cdn-issuer, one authority", "deadline after the outage", deadline="10m"),
         Case(cluster, "cdn-issuer, two authorities", "the second is a CA in process", backup=True),
     ]

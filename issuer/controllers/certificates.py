@@ -28,8 +28,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from datetime import datetime
 
-    from issuer.api.meta import ObjectKey
+    from issuer.api.meta import ObjectKey, ObjectMeta
     from issuer.api.request import CertificateRequest
+    from issuer.controllers.port import Request
 
 MOST: Final = 200_000
 """Certificates that are known; of more the oldest are not counted."""
@@ -97,8 +98,7 @@ class CertificateCensus:
         expires = not_after(leaf) if leaf is not None else None
         if expires is None and not _is_unserved(request):
             return
-        owner = meta.annotation(CERTIFICATE_NAME_ANNOTATION)
-        record = self._record(meta.key._replace(name=owner) if owner else meta.key)
+        record = self._record(_subject(meta))
         carrier = Carrier(meta.key, meta.uid, meta.created)
         if expires is None:
             if record.waiting is None or not carrier.is_before(record.waiting):
@@ -109,6 +109,11 @@ class CertificateCensus:
             record.held = Held(self._names.setdefault(signer, signer), expires, carrier)
         if record.waiting is not None and record.waiting.uid == carrier.uid:
             record.waiting = None
+
+    def expires(self, request: Request) -> datetime | None:
+        """When the certificate ends that a request is to take the place of; None: not known, or there is none."""
+        record = self._records.get(_subject(request.metadata))
+        return record.held.expires if record is not None and record.held is not None else None
 
     def _record(self, key: ObjectKey) -> Record:
         record = self._records.get(key)
@@ -159,6 +164,12 @@ class CertificateCensus:
     def measures(self) -> tuple[Measure, ...]:
         """The last count."""
         return self._measures
+
+
+def _subject(meta: ObjectMeta) -> ObjectKey:
+    """Which Certificate a request is for; the request itself if none owns it."""
+    owner = meta.annotation(CERTIFICATE_NAME_ANNOTATION)
+    return meta.key._replace(name=owner) if owner else meta.key
 
 
 def _told(found: Counter[tuple[Signer, str]], failing: dict[Issuer, float]) -> Iterator[Measure]:

@@ -67,7 +67,8 @@ TICK: Final = 1.0
 """Seconds between two looks while any Certificate waits."""
 SHORTEST_TICK: Final = 0.05
 LATER: Final = 5.0
-"""Seconds until a Certificate is looked at again that cannot be renewed at the moment."""
+LATEST: Final = 60.0
+"""Seconds until a Certificate is looked at again that cannot be renewed at the moment, doubled with each look."""
 AT_A_TIME: Final = 20
 """Certificates whose expiry is asked for at the same time."""
 MOST_ASKED: Final = 400
@@ -227,7 +228,8 @@ class RecoveryController:
 
     async def _renew(self, turn: Turn, per_minute: int) -> None:
         failure = turn.waiting.failure
-        turn.waiting.due = _loop_time() + LATER
+        turn.waiting.due = _loop_time() + min(LATEST, LATER * 2.0 ** min(turn.waiting.looks, 10))
+        turn.waiting.looks += 1
         try:
             certificate = await self._certificate(failure)
             judgement = judge(failure, certificate, self._now())

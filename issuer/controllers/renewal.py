@@ -120,17 +120,16 @@ def judge(failure: Failure, certificate: Certificate | None, now: datetime) -> J
     if certificate.revision + 1 != failure.revision:  # issued since, or the request is of another issuance
         return Judgement.NEVER
     issuing = certificate.issuing
-    if issuing is not None and issuing.status == TRUE:
+    if issuing is None or issuing.status == TRUE or certificate.failed_at is None:
         return Judgement.LATER
-    if issuing is None or issuing.status != FALSE or issuing.reason != api.REASON_FAILED:
+    if issuing.status != FALSE or issuing.reason != api.REASON_FAILED:
         return Judgement.NEVER
     if issuing.observed_generation not in (None, certificate.metadata.generation):
         # Changed since it failed. Where the change matters cert-manager does not wait anyway.
         return Judgement.NEVER
-    if certificate.failed_at is None:
-        return Judgement.NEVER
-    # cert-manager takes the failed request for one of the new issuance unless Issuing has changed in a later second.
-    if certificate.failed_at < failure.failed_at or now.replace(microsecond=0) <= failure.failed_at:
+    # Times of cert-manager are of another clock and say nothing here. It takes the failed request for one of the new
+    # issuance unless Issuing, of which the time is ours as that of the failure is, changes in a later second.
+    if now.replace(microsecond=0) <= failure.failed_at:
         return Judgement.LATER
     return Judgement.RENEW
 
@@ -145,6 +144,7 @@ class Waiting:
         is_known: `expires` was asked for.
         due: loop time before which it is not looked at again.
         probes: how often it was the probe in vain.
+        looks: how often it was looked at.
     """
 
     failure: Failure
@@ -152,6 +152,7 @@ class Waiting:
     is_known: bool = False
     due: float = float("-inf")
     probes: int = 0
+    looks: int = 0
 
     @property
     def urgency(self) -> tuple[datetime, datetime]:

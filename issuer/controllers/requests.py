@@ -131,6 +131,7 @@ class RequestController:
             suspect=engine.suspect,
             now=now,
             healed=healed,
+            expires=(lambda _: None) if certificates is None else certificates.expires,
         )
 
         self.informers = self.fresh = (requests,)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -20,7 +20,6 @@ from issuer.controllers.memory import identify, issuer_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable
-    from datetime import datetime
 
     from issuer.controllers.agenda import Agenda
     from issuer.controllers.approval import ApprovalWatch
@@ -36,6 +35,7 @@ WRITES: Final = "writes"
 """The lane of all writes: a result does not queue behind signing, nor signing behind an API server that hangs."""
 UNFINISHED: Final = "unfinished by issuer"
 """The index of requests that have not ended by the issuer that they name (`issuers_waited_for`)."""
+NEVER: Final = datetime.max.replace(tzinfo=UTC)
 AT_A_TIME: Final = 100
 """Requests that are looked at before others have the event loop."""
 
@@ -46,6 +46,7 @@ class RequestTriggers:
     Args:
         suspect: told the UID of each request that a former process may have signed.
         healed: told how many requests a resync had to take up again because something had lost them.
+        expires: when the certificate ends that a request is to take the place of; None: not known.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class RequestTriggers:
         suspect: Callable[[str], None],
         now: Callable[[], datetime],
         healed: Callable[[int], None],
+        expires: Callable[[Request], datetime | None] = lambda _: None,
     ) -> None:
         self._requests = requests
         self._book = book
@@ -68,6 +70,7 @@ class RequestTriggers:
         self._suspect = suspect
         self._now = now
         self._healed = healed
+        self._expires = expires
         self._started: datetime | None = None
         self._woken: dict[str, None] = {}
         """UIDs of requests that were woken and are not in the agenda yet, in that order."""
@@ -112,10 +115,10 @@ class RequestTriggers:
         """Take up pending requests now: of one issuer that has changed or whose authority is back, or all.
 
         They may have their turn from this moment on, and go into the agenda some at a time: a page of issuers that have
-        all changed wakes thousands.
+        all changed wakes thousands. Of one issuer those come first whose present certificate ends first.
         """
         for one in self._requests.index_values(UNFINISHED) if issuer is None else (issuer,):
-            for request in self._requests.by_index(UNFINISHED, one):
+            for request in sorted(self._requests.by_index(UNFINISHED, one), key=self._urgency):
                 if (state := self._memory.get(request.metadata.uid)) is not None:
                     state.turn_due = -math.inf
                     self._woken.setdefault(request.metadata.uid)
@@ -169,6 +172,9 @@ class RequestTriggers:
             seen=state.seen,
             known_deadline=known,
         )
+
+    def _urgency(self, request: Request) -> datetime:
+        return self._expires(request) or NEVER
 
     def _meet(self, request: Request) -> RequestState | None:
         """Take note of an unfinished request; one that is new to us may be old."""

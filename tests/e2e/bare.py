@@ -36,6 +36,45 @@ def speak(world: World, request: str, type_: str = "Approved", message: str = AP
     world.plane.ask("PATCH", path, {"status": {"conditions": [spoken]}}, content_type=MERGE)
 
 
+def fail(world: World, certificate: str) -> None:
+    """Have the issuance of a Certificate failed, as cert-manager notes it when its request has."""
+    found = world.plane.ask("GET", world.path("certificates", certificate))
+    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    issuing = {
+        "type": "Issuing",
+        "status": "False",
+        "reason": "Failed",
+        "message": "The certificate request has failed to complete and will be retried",
+        "lastTransitionTime": now,
+        "observedGeneration": found["metadata"]["generation"],
+    }
+    status = {"conditions": [issuing], "lastFailureTime": now, "failedIssuanceAttempts": 1}
+    path = f"{world.path('certificates', certificate)}/status"
+    world.plane.ask("PATCH", path, {"status": status}, content_type=MERGE)
+
+
+def owned(world: World, certificate: str) -> Manifest:
+    """Metadata of the request for the first revision of a Certificate."""
+    owner = world.plane.ask("GET", world.path("certificates", certificate))
+    return {
+        "annotations": {
+            "cert-manager.io/certificate-name": certificate,
+            "cert-manager.io/certificate-revision": "1",
+            "cert-manager.io/private-key-secret-name": f"{certificate}-x7k2p",
+        },
+        "ownerReferences": [
+            {
+                "apiVersion": "cert-manager.io/v1",
+                "kind": "Certificate",
+                "name": certificate,
+                "uid": owner["metadata"]["uid"],
+                "controller": True,
+                "blockOwnerDeletion": True,
+            }
+        ],
+    }
+
+
 def create(world: World, manifest: Manifest, metadata: Mapping[str, object] | None = None) -> str:
     """Create a request, by its generateName if it has one; returns the name."""
     manifest = {**manifest, "metadata": {**manifest["metadata"], **(metadata or {})}}

@@ -19,8 +19,9 @@ from issuer.sandbox.cluster import Fault
 from tests.controlplane.fixtures import LOGS, STARTED, binaries, install
 from tests.controlplane.plane import ROOT, ControlPlane, path_of
 from tests.controlplane.proxy import Proxy
-from tests.e2e.bare import bare, create, speak
+from tests.e2e.bare import bare, create, fail, owned, speak
 from tests.e2e.controller import ACCOUNT, NAMESPACE, Controller
+from tests.e2e.outage import add_issuer
 from tests.e2e.world import World
 
 if TYPE_CHECKING:
@@ -116,7 +117,8 @@ async def controller(world: World, name: str) -> AsyncIterator[tuple[Controller,
 
 
 async def rich_run(world: World, link: Proxy) -> None:
-    """All that a controller does in its life: both kinds of issuer, a write that is refused once, a repeated event."""
+    """All that a controller does in its life: both kinds of issuer, a write that is refused once, a repeated event, and
+    an outage after which it has a Certificate issued again."""
     await world.issuer()
     shared = await world.cluster_issuer()
     for name, issuer, kind in (("one", "web", "CDNIssuer"), ("two", shared, "CDNClusterIssuer")):
@@ -126,6 +128,18 @@ async def rich_run(world: World, link: Proxy) -> None:
         create(world, objects.certificate_request(name, csr, namespace=world.namespace, issuer=issuer, kind=kind))
         speak(world, name)
         await world.request_with("Issued", name)
+    await add_issuer(world, "brief", deadline="4s")
+    down = world.cdn.faults.set("status", status=503, methods=["POST"], paths=["/certificates"])
+    world.certificate("late", issuer="brief")
+    csr = objects.signing_request(["late.example.com"])
+    late = objects.certificate_request("late-1", csr, namespace=world.namespace, issuer="brief")
+    create(world, late, {"name": "late-1", "namespace": world.namespace, **owned(world, "late")})
+    speak(world, "late-1")
+    await world.request_with("Failed", "late-1")
+    world.cdn.faults.clear(down)
+    fail(world, "late")
+    issuing = "RenewedAfterOutage"
+    await world.until(lambda: world.condition("certificates", "late", "Issuing")[1] == issuing, issuing)
     web = world.plane.ask("GET", world.path("cdnissuers", "web"))
     secret = web["spec"]["authorities"][0]["cloudflare"]["apiTokenSecretRef"]
     for name in ("absent", "cloudflare") * 2:
@@ -154,7 +168,7 @@ async def test_every_right_is_used_and_nothing_else_is_asked_for(world: World) -
         assert used() - set(ALL) == set()
         refused = [event for event in world.plane.audit(USER) if event["responseStatus"]["code"] == 403]
         assert refused == []
-        assert found.log(level="error") == []
+        assert [line["name"] for line in found.log(level="error")] == ["late-1"], "the one that was to fail"
 
 
 @pytest.mark.parametrize("right", ALL, ids=str)

@@ -17,7 +17,7 @@ from issuer.sandbox import objects
 from tests.component.rig import POST
 from tests.controlplane.fixtures import LOGS, STARTED, binaries, install
 from tests.controlplane.plane import ControlPlane
-from tests.e2e.bare import bare, create, speak
+from tests.e2e.bare import bare, create, fail, owned, speak
 from tests.e2e.outage import add_issuer, message_of, outage
 from tests.e2e.world import World
 
@@ -69,31 +69,15 @@ def ask(world: World, version: str, *, issuer: Manifest | None = None, approve: 
     """Make the request for the first revision of the Certificate `site`, as that version did; returns its name."""
     if world.get("certificates", "site") is None:
         world.certificate()
-    owner = world.plane.ask("GET", world.path("certificates", "site"))
-    annotations = {
-        "cert-manager.io/certificate-name": "site",
-        "cert-manager.io/certificate-revision": "1",
-        "cert-manager.io/private-key-secret-name": "site-x7k2p",
-    }
     manifest = objects.certificate_request(
         "site-1",
         objects.signing_request(["site.example.com"]),
         namespace=world.namespace,
         issuer="web",
-        annotations=annotations,
     )
     manifest["spec"].update(AUTHOR, usages=["digital signature", "key encipherment"], issuerRef=issuer or OURS)
     metadata = manifest["metadata"]
-    metadata["ownerReferences"] = [
-        {
-            "apiVersion": "cert-manager.io/v1",
-            "kind": "Certificate",
-            "name": "site",
-            "uid": owner["metadata"]["uid"],
-            "controller": True,
-            "blockOwnerDeletion": True,
-        }
-    ]
+    metadata.update(owned(world, "site"))
     if version == "1.9.1":
         metadata["generateName"] = metadata.pop("name").removesuffix("1")
     name = create(world, manifest)
@@ -170,3 +154,18 @@ async def test_the_same_name_again_is_another_request(release: tuple[str, Cluste
     assert first["metadata"]["uid"] != second["metadata"]["uid"]
     assert leaf_of(first).serial_number != leaf_of(second).serial_number
     assert world.cdn.calls[POST] == len(world.cdn.certificates) == 2
+
+
+async def test_after_an_outage_its_issuance_is_started_again(release: tuple[str, Cluster], world: World) -> None:
+    version, _ = release
+    with outage(world):
+        name = ask(world, version)
+        await world.request_with("Failed", name)
+        fail(world, "site")
+    issuing = ("True", "RenewedAfterOutage")
+    await world.until(lambda: world.condition("certificates", "site", "Issuing") == issuing, "started again")
+    world.delete("certificaterequests", name)
+    again = ask(world, version)
+    assert (again == name) is (version != "1.9.1")
+    await world.request_with("Issued", again)
+    assert world.condition("certificates", "site", "Issuing") == issuing, "the rest is cert-manager's"

@@ -194,6 +194,17 @@ async def test_a_wake_is_for_the_requests_of_one_issuer() -> None:
         ]
 
 
+async def test_those_whose_certificate_ends_first_are_woken_first() -> None:
+    async with started(*requests("a", 4, "web")) as case:
+        case.look_at_all()
+        ends = {"a-1": 9, "a-3": 2, "a-2": 5}
+        case.triggers._expires = lambda request: (
+            datetime(2026, 12, day, tzinfo=UTC) if (day := ends.get(request.metadata.uid)) else None
+        )
+        case.triggers.wake(WEB)
+        assert list(case.triggers._woken) == ["a-3", "a-2", "a-1", "a-0"]
+
+
 async def test_a_wake_of_thousands_leaves_the_loop_to_others_in_between() -> None:
     async with started(*requests("a", 7 * AT_A_TIME, "web")) as case:
         case.look_at_all()
