@@ -13,6 +13,7 @@ import click
 from issuer import __version__
 
 COMMANDS: Final = {
+    "doctor": "issuer.cli.doctor:doctor",
     "run": "issuer.cli.run:run",
     "demo": "issuer.cli.demo:demo",
     "mock-cdn": "issuer.cli.mock_cdn:mock_cdn",
