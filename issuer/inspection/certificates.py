@@ -106,6 +106,16 @@ def _patch(namespace: str, name: str, patch: str) -> str:
 
 
 def _without_request(certificate: Certificate, snapshot: Snapshot) -> Iterator[Finding]:
+    created = certificate.metadata.created
+    if not certificate.status.conditions and created is not None and snapshot.now - created > REQUESTED:
+        yield Finding(
+            severity=ERROR,
+            code="NoRequest",
+            object=title(KIND, *certificate.metadata.key),
+            sentence=f"cert-manager has not looked at it since {format_time(created)}: its controller does not run",
+            fix="kubectl get pods --namespace cert-manager",
+        )
+        return
     issuing = condition.find(certificate.status.conditions, ISSUING)
     if issuing is None or issuing.status != condition.TRUE or issuing.since is None:
         return

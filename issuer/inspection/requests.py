@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 
 PATIENCE: Final = timedelta(seconds=30)
 """How long an approver may take."""
-TAKEN_UP: Final = timedelta(seconds=60)
-"""How long the controller may take to write its first word."""
+TAKEN_UP: Final = timedelta(minutes=10)
+"""How long the controller may take to write its first word: not before the turn of each authority, 2m unless given, is
+over."""
 BIND: Final = (
     "kubectl create clusterrolebinding cdn-issuer-approver --clusterrole cdn-issuer-approver "
     "--serviceaccount cert-manager:cert-manager"

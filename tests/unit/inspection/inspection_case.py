@@ -87,7 +87,7 @@ def certificate(
             "revisionHistoryLimit": 2,
             **(spec or {}),
         },
-        "status": status or {},
+        "status": {"conditions": [condition("Ready", "True")], **(status or {})},
     }
     return msgspec.json.decode(msgspec.json.encode(manifest), type=Certificate)
 

@@ -86,7 +86,9 @@ def test_a_certificate_that_has_ended_is_told() -> None:
 def test_a_certificate_for_which_no_request_is_made_blames_cert_manager() -> None:
     issuing = {"conditions": [condition("Issuing", "True", "DoesNotExist", since=ago(minutes=3))]}
     assert only(certificate(status=issuing), issuer()).code == "NoRequest"
-    assert found(certificate(status=issuing), request(APPROVED, age=5), issuer()) != []
+    assert "has made no request" in only(certificate(status=issuing), issuer()).sentence
+    assert "has not looked at it since" in only(certificate(status={"conditions": []}), issuer()).sentence
+    assert found(certificate(status=issuing), request(APPROVED, age=5), issuer()) == []
 
 
 @pytest.mark.parametrize("known", [None, CertManager(keeps_one=False), CertManager(keeps_one=True)])

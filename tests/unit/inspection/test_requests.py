@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from tests.unit.inspection.inspection_case import APPROVED, certificate, codes, condition, found, issuer, only, request
+from tests.unit.inspection.inspection_case import (
+    APPROVED,
+    ago,
+    certificate,
+    codes,
+    condition,
+    found,
+    issuer,
+    only,
+    request,
+)
 
 PENDING = condition("Ready", "False", "Pending", "edge: HTTP 503 from api; pending since 11:55; retrying until 12:55")
 
@@ -116,7 +126,7 @@ def test_only_the_newest_request_counts() -> None:
 
 
 def test_a_request_that_nobody_takes_up_is_told() -> None:
-    finding = only(certificate(), request(APPROVED), issuer())
+    finding = only(certificate(), request({**APPROVED, "lastTransitionTime": ago(minutes=11)}), issuer())
     assert finding.code == "NotTakenUp"
     assert "none that serves the namespace shop" in finding.sentence
 
