@@ -26,6 +26,16 @@ if TYPE_CHECKING:
     C = TypeVar("C", bound=Callable[..., Any])
 
 OUTPUTS: Final = ("table", "wide", "json", "yaml", "name")
+INTERRUPTED: Final = 130
+"""The exit code after Ctrl-C, as a shell has it."""
+_RESOURCES: Final = {
+    "Certificate": "certificate.cert-manager.io",
+    "CertificateRequest": "certificaterequest.cert-manager.io",
+    "CDNIssuer": "cdnissuer.cdn-issuer.io",
+    "CDNClusterIssuer": "cdnclusterissuer.cdn-issuer.io",
+    "Lease": "lease.coordination.k8s.io",
+    "CustomResourceDefinition": "customresourcedefinition.apiextensions.k8s.io",
+}
 _COLOURS: Final = {"error": "red", "warning": "yellow", "note": "cyan"}
 
 
@@ -115,9 +125,11 @@ def with_cluster(seen: View, work: Callable[[KubeClient], Coroutine[Any, Any, in
     except (KubeError, ExceptionGroup) as error:
         if seen.debug:
             raise
-        raise click.ClickException(_told(_first(error))) from None
+        raise click.ClickException(told_of(error)) from None
     except KeyboardInterrupt:
-        raise click.Abort from None
+        sys.exit(INTERRUPTED)
+    except BrokenPipeError:
+        raise  # who reads has heard enough: click ends quietly
     except Exception as error:
         if seen.debug:
             raise
@@ -142,6 +154,12 @@ def columns(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     return ["   ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
 
 
+def resource_name(about: str) -> str:
+    """An object as `kubectl get -o name` prints it, without its namespace: `certificate.cert-manager.io/www`."""
+    kind, _, name = about.partition(" ")
+    return f"{_RESOURCES.get(kind, kind.lower())}/{name.rpartition('/')[2]}" if name else kind.lower()
+
+
 def coloured(severity: str, text: str) -> str:
     """The text in the colour of a severity; click takes it out again where the output is no terminal."""
     return click.style(text, fg=_COLOURS.get(severity))
@@ -154,7 +172,9 @@ def _first(error: BaseException) -> BaseException:
     return error
 
 
-def _told(error: BaseException) -> str:
+def told_of(error: BaseException) -> str:
+    """A failure in one line, with what to do."""
+    error = _first(error)
     text = _line(str(error))
     if isinstance(error, UnauthorizedError):
         return f"the API server refuses your credential ({text}): log in again, or choose another --context"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import click
 
-from issuer.cli.cluster import cluster_options, coloured, columns, dump, view, with_cluster
+from issuer.cli.cluster import cluster_options, coloured, columns, dump, resource_name, view, with_cluster
 from issuer.cli.environment import Command
 from issuer.inspection.diagnosis import diagnose
 from issuer.inspection.findings import summary
@@ -89,7 +89,7 @@ def _show(findings: Sequence[Finding], output: str) -> None:
     if output in ("json", "yaml"):
         dump(findings, output)
     elif output == "name":
-        for name in dict.fromkeys(finding.object.replace(" ", "/", 1).lower() for finding in findings):
+        for name in dict.fromkeys(resource_name(finding.object) for finding in findings):
             click.echo(name)
     elif output == "wide":
         rows = [(one.severity, one.code, one.object, one.sentence, one.fix) for one in findings]

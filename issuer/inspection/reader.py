@@ -74,7 +74,10 @@ INSTALL_CERT_MANAGER: Final = (
     "--create-namespace --set crds.enabled=true"
 )
 
-Subject = Literal["all", "certificate", "certificaterequest", "issuer", "clusterissuer"]
+Subject = Literal["all", "certificate", "certificaterequest", "issuer", "clusterissuer", "overview", "check"]
+"""What is looked at; `overview` is issuers and requests alone, `check` Certificates alone."""
+SEEN_BY_ALL: Final = ("all", "certificate", "check")
+"""Subjects that need Certificates."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,6 +254,16 @@ class Reader:
         )
         subjects = _subjects(target, found, unread, notes)
         concerned = {*subjects, *_referred(certificates or (), requests or ())}
+        if target.subject in ("overview", "check"):
+            return Snapshot(
+                now=self._now(),
+                namespace=target.namespace,
+                certificates=certificates or (),
+                requests=requests or (),
+                issuers=found,
+                unread=unread,
+                obstacles=tuple(notes.findings),
+            )
         secrets, (leases, stale), may_approve = await _all(
             self._secrets([found[key] for key in concerned if key in found], notes),
             self._leases(found.values(), notes),
@@ -277,7 +290,7 @@ class Reader:
         collection = _Collection(self._client, notes, CERTIFICATES, "Certificate", Certificate)
         if target.subject == "certificate" and target.name:
             return await collection.one(target.namespace, target.name)
-        if target.subject not in ("all", "certificate"):
+        if target.subject not in SEEN_BY_ALL:
             return ()
         found = await collection.all(target.namespace, severity=ERROR)
         return found if found is None else tuple(one for one in found if _is_ours(one))
@@ -286,12 +299,14 @@ class Reader:
         collection = _Collection(self._client, notes, REQUESTS, "CertificateRequest", CertificateRequest)
         if target.subject == "certificaterequest" and target.name:
             return await collection.one(target.namespace, target.name)
-        if target.subject in ("issuer", "clusterissuer"):
+        if target.subject in ("issuer", "clusterissuer", "check"):
             return ()
         severity: Severity = NOTE if target.subject == "certificate" else ERROR
         return await collection.all(target.namespace, selector=f"spec.issuerRef.group={GROUP}", severity=severity)
 
     async def _issuers(self, kind: str, target: Target, notes: _Notes) -> tuple[Issuer, ...] | None:
+        if target.subject == "check":
+            return ()
         own = {"issuer": ISSUER_KIND, "clusterissuer": CLUSTER_ISSUER_KIND}.get(target.subject)
         collection = _Collection(self._client, notes, ISSUERS[kind], kind, Issuer)
         return await collection.all(target.namespace, severity=ERROR if kind == own else NOTE)
