@@ -14,6 +14,55 @@ if TYPE_CHECKING:
 
 Severity = Literal["error", "warning", "note"]
 
+Code = Literal[
+    "MissingCRD",
+    "OtherCRDs",
+    "CertManagerTooOld",
+    "NoController",
+    "TwoControllers",
+    "NotFound",
+    "Unreadable",
+    "WrongGroup",
+    "WrongKind",
+    "IssuerMissing",
+    "InvalidSpec",
+    "IssuerNotReady",
+    "SecretMissing",
+    "KeyMissing",
+    "Misconfigured",
+    "CredentialRefused",
+    "BreakerOpen",
+    "BreakerUntested",
+    "RateLimited",
+    "AuthorityDegraded",
+    "AuthorityUnavailable",
+    "CAExpired",
+    "CAExpires",
+    "FallbackNotTrusted",
+    "NotApproved",
+    "NotApprovedYet",
+    "Denied",
+    "NotTakenUp",
+    "Waiting",
+    "InProgress",
+    "Rejected",
+    "InvalidRequest",
+    "Unsupported",
+    "DeadlineExceeded",
+    "NoRequest",
+    "InBackoff",
+    "Expired",
+    "ExpiresSoon",
+    "RenewalOverdue",
+    "HistoryTooShort",
+    "KeyNotRotated",
+    "DurationNotOffered",
+    "NotOurs",
+    "MissingRight",
+    "NotAll",
+]
+"""Every code there is; docs/commands.md tells each."""
+
 ERROR: Final = "error"
 """Certificates are not issued, or will not be. `doctor` ends with 1."""
 WARNING: Final = "warning"
@@ -34,7 +83,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     severity: Severity
-    code: str
+    code: Code
     object: str
     sentence: str
     fix: str = ""

@@ -14,7 +14,7 @@ from issuer.api.duration import human
 from issuer.api.issuer import CLUSTER_ISSUER_KIND, PLURALS, SecretReference
 from issuer.api.meta import ObjectKey, format_time
 from issuer.authorities import ca, cloudflare, registry
-from issuer.inspection.findings import ERROR, WARNING, Finding, Severity, title
+from issuer.inspection.findings import ERROR, WARNING, Code, Finding, Severity, title
 from issuer.inspection.snapshot import key_of, lease_key
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ CAN_SIGN: Final = frozenset({"Available", "Degraded", "Untested", "Unknown"})
 CA_ENDS: Final = timedelta(days=30)
 """How long before its end a CA is told of; what it signs never outlives it."""
 _RATE_LIMITED: Final = "rate-limited until"
-_CODES: Final = {
+_CODES: Final[dict[str, Code]] = {
     "SecretNotFound": "SecretMissing",
     "Misconfigured": "Misconfigured",
     "Unauthorized": "CredentialRefused",
@@ -113,7 +113,7 @@ def _authorities(issuer: Issuer, snapshot: Snapshot) -> Iterator[Finding]:
     for one in states:
         if one.state in ("Available", "Unknown") or not one.message:
             continue
-        code = _CODES.get(one.state, one.state)
+        code = _CODES.get(one.state, "AuthorityDegraded")
         if one.state == "Degraded" and _RATE_LIMITED in one.message:
             code = "RateLimited"
         secrets = [need for need in needed if need.authority == one.name]
@@ -128,7 +128,7 @@ def _authorities(issuer: Issuer, snapshot: Snapshot) -> Iterator[Finding]:
         )
 
 
-def _fix(code: str, state: AuthorityStatus, issuer: Issuer, secrets: list[Needed]) -> str:
+def _fix(code: Code, state: AuthorityStatus, issuer: Issuer, secrets: list[Needed]) -> str:
     """A Secret is what is to be looked after first; with anything else the state tells more."""
     of_secret = code in ("SecretMissing", "KeyMissing", "CredentialRefused", "Misconfigured")
     if not of_secret or not secrets:
@@ -149,36 +149,53 @@ def fill(need: Needed) -> str:
 
 
 def _secrets(issuer: Issuer, snapshot: Snapshot) -> Iterator[Finding]:
-    """What this program has seen of the Secrets, where the controller has not said it yet."""
+    """What this program has seen of the Secrets: where the controller has not said it yet, and when CAs end."""
     told = {one.name for one in issuer.status.authorities if one.state in ("SecretNotFound", "Misconfigured")}
     guessed = issuer.kind == CLUSTER_ISSUER_KIND
     needed = needs(issuer)
     alone = len({need.authority for need in needed}) == 1
     for need in needed:
-        about = title("Secret", *need.secret)
-        view = snapshot.secrets.get(need.secret)
-        if need.secret in snapshot.secrets and need.authority not in told and not guessed:
-            if view is None:
-                problem = ("SecretMissing", f"authority {need.authority}: {about} does not exist")
-            elif lacking := _lacking(need, snapshot):
-                problem = ("KeyMissing", f"authority {need.authority}: {about} has no key {lacking[0]}")
-            else:
-                problem = None
-            if problem is not None:
-                code, sentence = problem
-                severity: Severity = ERROR if alone else WARNING
-                yield Finding(severity=severity, code=code, object=about, sentence=sentence, fix=fill(need))
-        if need.is_ca and view is not None and view.ends is not None and view.ends - snapshot.now < CA_ENDS:
-            left = (view.ends - snapshot.now).total_seconds()
-            ends = f"ends in {human(left)}" if left > 0 else "has ended"
-            yield Finding(
-                severity=WARNING if left > 0 or not alone else ERROR,
-                code="CAExpires" if left > 0 else "CAExpired",
-                object=about,
-                sentence=f"the CA of authority {need.authority} {ends}, at {format_time(view.ends)}, and nothing that "
-                "it signs lives longer",
-                fix=fill(need),
-            )
+        if need.secret not in snapshot.secrets:
+            continue
+        if need.authority not in told and not guessed:
+            yield from _incomplete(need, snapshot, alone=alone)
+        if need.is_ca:
+            yield from _ending(need, snapshot, alone=alone)
+
+
+def _incomplete(need: Needed, snapshot: Snapshot, *, alone: bool) -> Iterator[Finding]:
+    code: Code
+    if snapshot.secrets[need.secret] is None:
+        code, problem = "SecretMissing", "does not exist"
+    elif lacking := _lacking(need, snapshot):
+        code, problem = "KeyMissing", f"has no key {lacking[0]}"
+    else:
+        return
+    about = title("Secret", *need.secret)
+    yield Finding(
+        severity=ERROR if alone else WARNING,
+        code=code,
+        object=about,
+        sentence=f"authority {need.authority}: {about} {problem}",
+        fix=fill(need),
+    )
+
+
+def _ending(need: Needed, snapshot: Snapshot, *, alone: bool) -> Iterator[Finding]:
+    """A CA that is about to end."""
+    view = snapshot.secrets[need.secret]
+    if view is None or view.ends is None or view.ends - snapshot.now >= CA_ENDS:
+        return
+    left = (view.ends - snapshot.now).total_seconds()
+    ends = f"ends in {human(left)}" if left > 0 else "has ended"
+    yield Finding(
+        severity=WARNING if left > 0 or not alone else ERROR,
+        code="CAExpires" if left > 0 else "CAExpired",
+        object=title("Secret", *need.secret),
+        sentence=f"the CA of authority {need.authority} {ends}, at {format_time(view.ends)}, and nothing that it signs "
+        "lives longer",
+        fix=fill(need),
+    )
 
 
 def _lacking(need: Needed, snapshot: Snapshot) -> list[str]:

@@ -9,7 +9,7 @@ from issuer.api import condition
 from issuer.api.duration import human
 from issuer.api.issuer import CLUSTER_ISSUER_KIND, GROUP, ISSUER_KIND, PLURALS
 from issuer.api.request import CERTIFICATE_NAME_ANNOTATION, KIND, REASON_DENIED
-from issuer.inspection.findings import ERROR, NOTE, WARNING, Finding, title
+from issuer.inspection.findings import ERROR, NOTE, WARNING, Code, Finding, title
 from issuer.inspection.snapshot import IssuerKey, issuer_key
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ BIND: Final = (
     "kubectl create clusterrolebinding cdn-issuer-approver --clusterrole cdn-issuer-approver "
     "--serviceaccount cert-manager:cert-manager"
 )
-_ENDS: Final = {
+_ENDS: Final[dict[str, Code]] = {
     "Rejected": "Rejected",
     "InvalidRequest": "InvalidRequest",
     "Unsupported": "Unsupported",
@@ -35,7 +35,7 @@ _ENDS: Final = {
 }
 """Codes by the cause of a request that has failed; any other has met its deadline."""
 _OWN_FAULT: Final = frozenset({"Rejected", "InvalidRequest", "Unsupported"})
-_WAITS: Final = {
+_WAITS: Final[dict[str, Code]] = {
     "Unavailable": "AuthorityUnavailable",
     "RateLimited": "RateLimited",
     "Unauthorized": "CredentialRefused",

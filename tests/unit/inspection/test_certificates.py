@@ -139,9 +139,9 @@ def test_a_cert_manager_that_is_too_old_is_told_of() -> None:
 
 
 def test_the_last_line_counts() -> None:
-    one = Finding(severity="error", code="A", object="a", sentence="b")
-    two = Finding(severity="warning", code="A", object="a", sentence="b")
-    three = Finding(severity="note", code="A", object="a", sentence="b")
+    one = Finding(severity="error", code="Denied", object="a", sentence="b")
+    two = Finding(severity="warning", code="Denied", object="a", sentence="b")
+    three = Finding(severity="note", code="Denied", object="a", sentence="b")
     assert summary([]) == summary([three]) == "no problems"
     assert summary([one, two, three]) == "1 problem, 1 warning"
     assert summary([one, one]) == "2 problems"
