@@ -18,6 +18,10 @@ COMMANDS: Final = {
     "mock-cdn": "issuer.cli.mock_cdn:mock_cdn",
     "crds": "issuer.cli.crds:crds",
     "convert": "issuer.cli.convert:convert",
+    "status": "issuer.cli.status:status",
+    "doctor": "issuer.cli.doctor:doctor",
+    "check": "issuer.cli.check:check",
+    "version": "issuer.cli.version:version",
 }
 
 
@@ -52,3 +56,8 @@ def main() -> None:
     Every option of a command can be given as an environment variable: CDN_ISSUER_<COMMAND>_<OPTION>. Lists have commas
     there. A variable that belongs to no option of the command is refused.
     """
+
+
+def plugin() -> None:
+    """The same program as `kubectl cdn-issuer`: kubectl finds it as `kubectl-cdn_issuer`."""
+    main(prog_name="kubectl cdn-issuer")

@@ -111,6 +111,25 @@ class Seconds(_SecondsType):
         return found
 
 
+class Days(Seconds):
+    """As `Seconds`, up to ten years, and with days: `14d`, `1d12h`."""
+
+    def __init__(self) -> None:
+        super().__init__(1.0, 3650 * DAY)
+
+    def convert(self, value: str | float, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The seconds.
+
+        Raises:
+            click.BadParameter: it is no duration, or too short or too long.
+        """
+        days = re.fullmatch(r"\s*([0-9]{1,6})d(.*)", value) if isinstance(value, str) else None
+        if days is None:
+            return super().convert(value, param, ctx)
+        rest = super().convert(days[2], param, ctx) if days[2].strip() else 0.0
+        return super().convert(f"{int(days[1]) * DAY + rest:.0f}", param, ctx)
+
+
 class ListedText(_TextType):
     """Text that is not empty; in the environment several have commas between them."""
 

@@ -225,3 +225,38 @@ def _tls(configuration: Any) -> ssl.SSLContext:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     return context
+
+
+def namespace_of(
+    kubeconfig: str | None,
+    context: str | None,
+    *,
+    environ: Mapping[str, str] = os.environ,
+    service_account: Path = SERVICE_ACCOUNT,
+) -> str:
+    """The namespace that kubectl would look at: that of the context, or of the pod, or `default`.
+
+    Raises:
+        ConfigurationError: there is a kubeconfig, and it is nonsense, or has no such context.
+    """
+    in_pod = "KUBERNETES_SERVICE_HOST" in environ and (service_account / "token").is_file()
+    if not (kubeconfig or context or environ.get("KUBECONFIG")) and in_pod:
+        file = service_account / "namespace"
+        return (file.read_text().strip() if file.is_file() else "") or "default"
+    path = kubeconfig or environ.get("KUBECONFIG") or str(Path.home() / ".kube" / "config")
+    if not _exists(path):
+        raise ConfigurationError(f"no kubeconfig at {path}, and this is no pod: give --kubeconfig or $KUBECONFIG")
+    from kubernetes_asyncio.config import list_kube_config_contexts  # noqa: PLC0415 - 40 MB, see above
+
+    try:
+        found: Any = list_kube_config_contexts(config_file=path)
+        contexts, current = found
+        namespaces = {one["name"]: str(one["context"].get("namespace") or "default") for one in contexts}
+        name: str = context or current["name"]
+    except Exception as error:  # noqa: BLE001 - as in `_checked`
+        raise ConfigurationError(
+            f"the Kubernetes configuration is not usable: {type(error).__name__}: {error}"
+        ) from None
+    if name not in namespaces:
+        raise ConfigurationError(f"the kubeconfig has no context {name}; it has {', '.join(namespaces)}")
+    return namespaces[name]

@@ -78,6 +78,8 @@ def test_a_shell_can_read_it(block: Block) -> None:
 
 @pytest.mark.parametrize("arguments", cases("cdn-issuer"))
 def test_our_commands_and_options_are_there(arguments: list[str]) -> None:
+    if not arguments:
+        return  # a shell asks it for its completion
     command, *rest = arguments
     assert main.get_command(CONTEXT, command) is not None, command
     given = {word.partition("=")[0] for word in rest if word.startswith("-") and word != "-"}

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import pytest_asyncio
 
 from tests.controlplane.fixtures import LOGS, STARTED, binaries, install
-from tests.controlplane.plane import ROOT, ControlPlane, documents
+from tests.controlplane.plane import MERGE, ROOT, ControlPlane, documents, path_of
 from tests.e2e.bare import bare
 from tests.e2e.controller import ACCOUNT, NAMESPACE, QUICK, Controller
-from tests.e2e.test_late_crds import SEEN, signs
+from tests.e2e.inspecting import findings, told
+from tests.e2e.test_late_crds import SEEN, crds, signs
 from tests.e2e.world import World
 
 if TYPE_CHECKING:
@@ -80,6 +82,9 @@ async def test_older_crds_are_told_of_in_the_first_lines_and_by_the_probe_until_
     await world.until(lambda: "lacks spec.trust;" in controller.unready(), "told", SEEN)
     (line,) = controller.log(event="CRDs of another version")
     assert "cdn-issuer crds | kubectl apply" in line["reason"]
+    finding = await told(world, "OtherCRDs")
+    assert "lacks spec.trust, which the API server drops without a word" in finding["sentence"]
+    assert finding["fix"] == "cdn-issuer crds | kubectl apply --server-side -f -"
     await signs(world, "meanwhile")  # who installed it wrong is told, and the work goes on
     world.plane.apply_all(our_crds(older=False))
     await world.until(controller.is_ready, "ready", SEEN)
@@ -89,6 +94,7 @@ async def test_two_releases_at_the_same_issuers_are_told_of_by_both(world: World
     first = world.cluster.controller
     first.start()
     await world.issuer("web")
+    await world.issuer("api")
     world.plane.apply_all(right_to_a_lease("second"))
     second = Controller(world.plane, "second", flags=(*QUICK, "--lease-name", "second"))
     second.server.start()
@@ -100,5 +106,31 @@ async def test_two_releases_at_the_same_issuers_are_told_of_by_both(world: World
                 SEEN,
             )
             assert one.log(event="another controller serves the same issuers", level="warning")
+        # Each answers the other once a minute, so which name is in which status changes; both names are in one look.
+        for issuer, lease in (("web", "cdn-issuer"), ("api", "second")):
+            status = {"status": {"controller": f"cdn-issuer-system/{lease}"}}
+            world.plane.ask("PATCH", f"{world.path('cdnissuers', issuer)}/status", status, content_type=MERGE)
+        finding = await told(world, "TwoControllers")
+        assert "the Leases cdn-issuer-system/" in finding["sentence"]
     finally:
         second.stop()
+
+
+async def test_a_cert_manager_that_is_too_old_or_missing_is_told_by_the_doctor(world: World) -> None:
+    theirs = crds("cert-manager")
+    (certificates,) = (crd for crd in theirs if crd["metadata"]["name"] == "certificates.cert-manager.io")
+    older = copy.deepcopy(certificates)
+    for version in older["spec"]["versions"]:
+        del version["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]["literalSubject"]
+    try:
+        world.plane.apply(older)
+        assert "older than 1.9" in (await told(world, "CertManagerTooOld"))["sentence"]
+        world.plane.call("DELETE", path_of(certificates))
+        finding = await told(world, "MissingCRD")
+        assert finding["sentence"].startswith(
+            "the API server knows no certificates.cert-manager.io: cert-manager is not"
+        )
+    finally:
+        world.plane.apply_all(theirs)
+    await world.until(lambda: world.plane.call("GET", world.path("certificates")).is_success, "served", SEEN)
+    assert await findings(world) == []

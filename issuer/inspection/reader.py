@@ -1,0 +1,489 @@
+"""Reads from the API server what a diagnosis needs, with as few rights and as few calls as may be.
+
+What may not be read is no failure: it becomes a finding that names the right, and the diagnosis goes on without it. So
+does a resource that the API server does not know. An API server that is away, or refuses the credential, is a
+`KubeError`.
+
+Nothing is written. A SubjectAccessReview is a POST to the API server and changes nothing: it asks whether cert-manager
+may approve.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from base64 import b64decode
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeVar
+
+import msgspec
+
+from issuer.api import installed
+from issuer.api.issuer import CLUSTER_ISSUER_KIND, GROUP, ISSUER_KIND, PLURALS, Issuer
+from issuer.api.meta import ObjectKey, ObjectMeta, parse_time
+from issuer.api.request import GROUP as CERT_MANAGER
+from issuer.api.request import CertificateRequest
+from issuer.inspection.findings import ERROR, NOTE, Finding, Severity, title
+from issuer.inspection.installation import APPLY_CRDS
+from issuer.inspection.issuers import needs
+from issuer.inspection.snapshot import (
+    CERTIFICATES,
+    ISSUERS,
+    REQUESTS,
+    Certificate,
+    CertManager,
+    IssuerKey,
+    Lease,
+    SecretView,
+    Snapshot,
+    issuer_key,
+    key_of,
+    lease_key,
+)
+from issuer.kube.decoding import ObjectDecoder, Unreadable
+from issuer.kube.errors import ForbiddenError, InvalidError, KubeError, NotFoundError
+from issuer.kube.resource import LEASES, SECRETS, Resource
+from issuer.pki import pem
+from issuer.pki.validity import not_after
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Iterable, Mapping
+
+    from issuer.kube.client import KubeClient
+
+T = TypeVar("T", bound="Certificate | CertificateRequest | Issuer")
+V = TypeVar("V")
+
+PAGE: Final = 500
+MOST: Final = 20_000
+"""Objects of one list that are looked at; a note tells of more."""
+MOST_NAMED: Final = 200
+"""Secrets and Leases that are read, each with a call of its own."""
+AT_ONCE: Final = 8
+"""Calls under way at the same time."""
+LOOK_AGAIN: Final = 3.0
+"""Seconds after which a Lease that looks stale is read again: this machine's clock may be wrong, and a Lease that has
+changed meanwhile is alive. It is renewed every two seconds."""
+CERT_MANAGER_OPENAPI: Final = "/openapi/v3/apis/cert-manager.io/v1"
+SINCE_1_9: Final = "literalSubject"
+"""A field of a Certificate's specification that cert-manager has since 1.9."""
+APPROVER: Final = "system:serviceaccount:cert-manager:cert-manager"
+ACCESS_REVIEWS: Final = Resource("authorization.k8s.io", "v1", "subjectaccessreviews", namespaced=False)
+INSTALL_CERT_MANAGER: Final = (
+    "helm upgrade --install cert-manager oci://quay.io/jetstack/charts/cert-manager --namespace cert-manager "
+    "--create-namespace --set crds.enabled=true"
+)
+
+Subject = Literal["all", "certificate", "certificaterequest", "issuer", "clusterissuer", "overview", "check"]
+"""What is looked at; `overview` is issuers and requests alone, `check` Certificates alone."""
+SEEN_BY_ALL: Final = ("all", "certificate", "check")
+"""Subjects that need Certificates."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What is to be looked at.
+
+    Attributes:
+        subject: objects of which kind.
+        namespace: where; empty for everywhere.
+        name: of one; empty for all.
+    """
+
+    subject: Subject = "all"
+    namespace: str = ""
+    name: str = ""
+
+
+@dataclass(slots=True)
+class _Notes:
+    """What could not be read. A right that is missing is told of once."""
+
+    findings: list[Finding] = field(default_factory=list)
+
+    def forbidden(self, verb: str, resource: Resource, namespace: str, severity: Severity = NOTE) -> None:
+        where = f" in namespace {namespace}" if namespace else " in all namespaces" if resource.namespaced else ""
+        role = "role" if namespace else "clusterrole"
+        within = f" --namespace {namespace}" if namespace else ""
+        self._add(
+            severity=severity,
+            code="MissingRight",
+            object=title("Namespace", "", namespace) if namespace else "Cluster",
+            sentence=f"you may not {verb} {resource}{where}, so they were not looked at",
+            fix=f"kubectl create {role} cdn-issuer-doctor{within} --verb {verb} --resource {resource}",
+        )
+
+    def unknown(self, resource: Resource) -> None:
+        ours = resource.group == GROUP
+        product = "cdn-issuer" if ours else "cert-manager"
+        self._add(
+            severity=ERROR,
+            code="MissingCRD",
+            object=f"CustomResourceDefinition {resource}",
+            sentence=f"the API server knows no {resource}: {product} is not installed, or its CRDs are not",
+            fix=APPLY_CRDS if ours else INSTALL_CERT_MANAGER,
+        )
+
+    def missing(self, kind: str, resource: Resource, key: ObjectKey) -> None:
+        within = f" --namespace {key.namespace}" if key.namespace else ""
+        self._add(
+            severity=ERROR,
+            code="NotFound",
+            object=title(kind, *key),
+            sentence="it does not exist",
+            fix=f"kubectl get {resource.plural}{within}",
+        )
+
+    def unreadable(self, resource: Resource, found: Unreadable) -> None:
+        within = f" --namespace {found.metadata.namespace}" if found.metadata.namespace else ""
+        self._add(
+            severity=ERROR,
+            code="Unreadable",
+            object=title(resource.plural, *found.metadata.key),
+            sentence=f"it holds what this program cannot read: {found.reason}",
+            fix=f"kubectl get {resource.plural}{within} {found.metadata.name} --output yaml",
+        )
+
+    def cut(self, resource: Resource) -> None:
+        self._add(
+            severity=NOTE,
+            code="NotAll",
+            object=str(resource),
+            sentence=f"there are more than {MOST}, and only so many were looked at; name a namespace",
+        )
+
+    def _add(self, **fields: Any) -> None:
+        if (finding := Finding(**fields)) not in self.findings:
+            self.findings.append(finding)
+
+
+class _Collection(Generic[T]):
+    """One resource, and how its objects are read."""
+
+    def __init__(self, client: KubeClient, notes: _Notes, resource: Resource, kind: str, item: type[T]) -> None:
+        self._client = client
+        self._notes = notes
+        self._resource = resource
+        self._kind = kind
+        self._decoder = ObjectDecoder(item)
+
+    async def all(self, namespace: str, *, selector: str = "", severity: Severity = NOTE) -> tuple[T, ...] | None:
+        """All in a namespace, or everywhere; None if they cannot be read."""
+        within = namespace if self._resource.namespaced else ""
+        query = {"limit": str(PAGE), **({"fieldSelector": selector} if selector else {})}
+        found: list[T] = []
+        try:
+            while True:
+                body = await self._client.list(self._resource, within, query=query)
+                found += self._kept(self._decoder.page(body))
+                token = msgspec.json.decode(body, type=_Page).metadata.token
+                if not token or len(found) >= MOST:
+                    break
+                query["continue"] = token
+        except ForbiddenError:
+            self._notes.forbidden("list", self._resource, within, severity)
+            return None
+        except NotFoundError:
+            self._notes.unknown(self._resource)
+            return None
+        except InvalidError:
+            if not selector:
+                raise
+            return await self.all(namespace, severity=severity)  # an older CRD knows no such selector
+        if token:
+            self._notes.cut(self._resource)
+        return tuple(found)
+
+    async def one(self, namespace: str, name: str) -> tuple[T, ...] | None:
+        """The one of that name; None if it cannot be read, or is not there."""
+        within = namespace if self._resource.namespaced else ""
+        try:
+            body = await self._client.get(self._resource, within, name)
+        except ForbiddenError:
+            self._notes.forbidden("get", self._resource, within, ERROR)
+            return None
+        except NotFoundError as error:
+            if error.name:
+                self._notes.missing(self._kind, self._resource, ObjectKey(within, name))
+            else:
+                self._notes.unknown(self._resource)
+            return None
+        return tuple(self._kept([self._decoder.one(msgspec.Raw(body))]))
+
+    def _kept(self, items: Iterable[T | Unreadable]) -> list[T]:
+        kept: list[T] = []
+        for item in items:
+            if isinstance(item, Unreadable):
+                self._notes.unreadable(self._resource, item)
+            else:
+                kept.append(item)
+        return kept
+
+
+class Reader:
+    """Reads snapshots.
+
+    Args:
+        client: for the API server.
+        now: the wall clock.
+    """
+
+    def __init__(self, client: KubeClient, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        self._client = client
+        self._now = now
+        self._places = asyncio.Semaphore(AT_ONCE)
+
+    async def read(self, target: Target) -> Snapshot:
+        """Read what concerns a target.
+
+        Raises:
+            KubeError: the API server does not answer, or refuses the credential.
+        """
+        notes = _Notes()
+        certificates, requests, issuers, cluster_issuers, served, cert_manager = await _all(
+            self._certificates(target, notes),
+            self._requests(target, notes),
+            self._issuers(ISSUER_KIND, target, notes),
+            self._issuers(CLUSTER_ISSUER_KIND, target, notes),
+            self._served(),
+            self._cert_manager(),
+        )
+        found = {key_of(issuer): issuer for issuer in (*(issuers or ()), *(cluster_issuers or ()))}
+        unread = frozenset(
+            kind for kind, items in ((ISSUER_KIND, issuers), (CLUSTER_ISSUER_KIND, cluster_issuers)) if items is None
+        )
+        subjects = _subjects(target, found, unread, notes)
+        concerned = {*subjects, *_referred(certificates or (), requests or ())}
+        if target.subject in ("overview", "check"):
+            return Snapshot(
+                now=self._now(),
+                namespace=target.namespace,
+                certificates=certificates or (),
+                requests=requests or (),
+                issuers=found,
+                unread=unread,
+                obstacles=tuple(notes.findings),
+            )
+        secrets, (leases, stale), may_approve = await _all(
+            self._secrets([found[key] for key in concerned if key in found], notes),
+            self._leases(found.values(), notes),
+            self._may_approve(requests or ()),
+        )
+        return Snapshot(
+            now=self._now(),
+            namespace=target.namespace,
+            certificates=certificates or (),
+            requests=requests or (),
+            issuers=found,
+            subjects=frozenset(subjects),
+            unread=unread,
+            secrets=secrets,
+            leases=leases,
+            stale=stale,
+            may_approve=may_approve,
+            served=served,
+            cert_manager=cert_manager,
+            obstacles=tuple(notes.findings),
+        )
+
+    async def _certificates(self, target: Target, notes: _Notes) -> tuple[Certificate, ...] | None:
+        collection = _Collection(self._client, notes, CERTIFICATES, "Certificate", Certificate)
+        if target.subject == "certificate" and target.name:
+            return await collection.one(target.namespace, target.name)
+        if target.subject not in SEEN_BY_ALL:
+            return ()
+        found = await collection.all(target.namespace, severity=ERROR)
+        return found if found is None else tuple(one for one in found if _is_ours(one))
+
+    async def _requests(self, target: Target, notes: _Notes) -> tuple[CertificateRequest, ...] | None:
+        collection = _Collection(self._client, notes, REQUESTS, "CertificateRequest", CertificateRequest)
+        if target.subject == "certificaterequest" and target.name:
+            return await collection.one(target.namespace, target.name)
+        if target.subject in ("issuer", "clusterissuer", "check"):
+            return ()
+        severity: Severity = NOTE if target.subject == "certificate" else ERROR
+        return await collection.all(target.namespace, selector=f"spec.issuerRef.group={GROUP}", severity=severity)
+
+    async def _issuers(self, kind: str, target: Target, notes: _Notes) -> tuple[Issuer, ...] | None:
+        if target.subject == "check":
+            return ()
+        own = {"issuer": ISSUER_KIND, "clusterissuer": CLUSTER_ISSUER_KIND}.get(target.subject)
+        collection = _Collection(self._client, notes, ISSUERS[kind], kind, Issuer)
+        return await collection.all(target.namespace, severity=ERROR if kind == own else NOTE)
+
+    async def _served(self) -> dict[str, frozenset[str]] | None:
+        document = await self._schemas(installed.OPENAPI)
+        return None if document is None else installed.served(document)
+
+    async def _cert_manager(self) -> CertManager | None:
+        document = await self._schemas(CERT_MANAGER_OPENAPI)
+        schemas = (document or {}).get("components", {}).get("schemas", {})
+        for schema in schemas.values():
+            if any(named.get("kind") == "Certificate" for named in schema.get("x-kubernetes-group-version-kind", ())):
+                spec = schema.get("properties", {}).get("spec", {}).get("properties", {})
+                told = str(spec.get("revisionHistoryLimit", {}).get("description", ""))
+                return CertManager(too_old=SINCE_1_9 not in spec, keeps_one="Default value is `1`" in told)
+        return None
+
+    async def _schemas(self, path: str) -> Mapping[str, Any] | None:
+        """The schemas of a group. Whoever may talk to the API server may read them; nothing is concluded without."""
+        try:
+            document: Mapping[str, Any] = msgspec.json.decode(await self._client.read(path))
+        except (KubeError, msgspec.DecodeError):
+            return None
+        return document
+
+    async def _secrets(self, issuers: Iterable[Issuer], notes: _Notes) -> dict[ObjectKey, SecretView | None]:
+        wanted = list(dict.fromkeys(need.secret for issuer in issuers for need in needs(issuer)))[:MOST_NAMED]
+
+        async def read(key: ObjectKey) -> tuple[ObjectKey, SecretView | None] | None:
+            try:
+                return key, _view(await self._get(SECRETS, key))
+            except ForbiddenError:
+                notes.forbidden("get", SECRETS, key.namespace)
+            except NotFoundError:
+                return key, None
+            return None
+
+        return dict(one for one in await _all(*map(read, wanted)) if one is not None)
+
+    async def _leases(
+        self, issuers: Iterable[Issuer], notes: _Notes
+    ) -> tuple[dict[ObjectKey, Lease | None], frozenset[ObjectKey]]:
+        """The Leases, and those of them that are stale."""
+        wanted = [key for key in dict.fromkeys(map(lease_key, issuers)) if key is not None][:MOST_NAMED]
+
+        async def read(key: ObjectKey) -> tuple[ObjectKey, Lease | None] | None:
+            try:
+                return key, msgspec.json.decode(await self._get(LEASES, key), type=Lease)
+            except ForbiddenError:
+                notes.forbidden("get", LEASES, key.namespace)
+            except NotFoundError:
+                return key, None
+            return None
+
+        first = dict(one for one in await _all(*map(read, wanted)) if one is not None)
+        doubtful = [key for key, lease in first.items() if lease is not None and self._looks_stale(lease)]
+        if not doubtful:
+            return first, frozenset()
+        await asyncio.sleep(LOOK_AGAIN)
+        second = dict(one for one in await _all(*map(read, doubtful)) if one is not None)
+        stale = (key for key in doubtful if second.get(key) == first[key])
+        return {**first, **second}, frozenset(stale)
+
+    def _looks_stale(self, lease: Lease) -> bool:
+        renewed = parse_time(lease.spec.renew_time)
+        lasts = timedelta(seconds=lease.spec.lease_duration_seconds or 0)
+        return bool(lease.spec.holder_identity) and (renewed is None or abs(self._now() - renewed) > lasts)
+
+    async def _may_approve(self, requests: Iterable[CertificateRequest]) -> dict[str, bool]:
+        """Whether cert-manager's approver may approve what waits for it. Few may ask that; then it stays unknown."""
+        waiting = {
+            PLURALS[request.issuer_ref.kind]
+            for request in requests
+            if not (request.is_approved or request.is_denied or request.is_finished)
+            and request.issuer_ref.kind in PLURALS
+        }
+        answers: dict[str, bool] = {}
+        for plural in waiting:
+            attributes = {
+                "group": CERT_MANAGER,
+                "resource": "signers",
+                "verb": "approve",
+                "name": f"{plural}.{GROUP}/*",
+            }
+            review = {
+                "apiVersion": ACCESS_REVIEWS.api_version,
+                "kind": "SubjectAccessReview",
+                "spec": {"user": APPROVER, "resourceAttributes": attributes},
+            }
+            try:
+                answer = msgspec.json.decode(
+                    await self._client.create(ACCESS_REVIEWS, "", msgspec.json.encode(review)), type=_Review
+                )
+            except (ForbiddenError, NotFoundError, msgspec.DecodeError):
+                continue
+            answers[plural] = answer.status.allowed
+        return answers
+
+    async def _get(self, resource: Resource, key: ObjectKey) -> bytes:
+        async with self._places:
+            return await self._client.get(resource, *key)
+
+
+def narrowed(snapshot: Snapshot, target: Target) -> Snapshot:
+    """The snapshot with the requests of the Certificates that are looked at, where one is named."""
+    if target.subject != "certificate":
+        return snapshot
+    kept = {request.metadata.uid for one in snapshot.certificates for request in snapshot.requests_of(one)}
+    return replace(snapshot, requests=tuple(one for one in snapshot.requests if one.metadata.uid in kept))
+
+
+class _PageMeta(msgspec.Struct):
+    token: str = msgspec.field(default="", name="continue")
+
+
+class _Page(msgspec.Struct):
+    metadata: _PageMeta = msgspec.field(default_factory=_PageMeta)
+
+
+class _Decision(msgspec.Struct):
+    allowed: bool = False
+
+
+class _Review(msgspec.Struct):
+    status: _Decision = msgspec.field(default_factory=_Decision)
+
+
+class _Secret(msgspec.Struct):
+    metadata: ObjectMeta
+    data: dict[str, str] | None = None
+
+
+def _view(body: bytes) -> SecretView:
+    data = msgspec.json.decode(body, type=_Secret).data or {}
+    return SecretView(frozenset(data), _ends(data.get("tls.crt", "")))
+
+
+def _ends(encoded: str) -> datetime | None:
+    try:
+        blocks = pem.blocks(b64decode(encoded))
+    except (ValueError, pem.InvalidPemError):
+        return None
+    return not_after(blocks[0].der) if blocks else None
+
+
+def _is_ours(certificate: Certificate) -> bool:
+    """A Certificate of our group, or one that seems to mean it."""
+    ref = certificate.spec.issuer_ref
+    return ref.group == GROUP or ref.kind in PLURALS
+
+
+def _subjects(
+    target: Target, found: Mapping[IssuerKey, Issuer], unread: frozenset[str], notes: _Notes
+) -> set[IssuerKey]:
+    """The issuers that are looked at for their own sake."""
+    kinds = {
+        "all": (ISSUER_KIND, CLUSTER_ISSUER_KIND),
+        "issuer": (ISSUER_KIND,),
+        "clusterissuer": (CLUSTER_ISSUER_KIND,),
+    }.get(target.subject, ())
+    chosen = {key for key in found if key.kind in kinds and target.name in ("", key.name)}
+    for kind in kinds:
+        if target.name and not chosen and kind not in unread:
+            namespace = target.namespace if kind == ISSUER_KIND else ""
+            notes.missing(kind, ISSUERS[kind], ObjectKey(namespace, target.name))
+    return chosen
+
+
+def _referred(certificates: Iterable[Certificate], requests: Iterable[CertificateRequest]) -> set[IssuerKey]:
+    refs = [(one.spec.issuer_ref, one.metadata.namespace) for one in certificates]
+    refs += [(one.issuer_ref, one.metadata.namespace) for one in requests if not one.is_finished]
+    return {key for ref, namespace in refs if (key := issuer_key(ref, namespace)) is not None}
+
+
+async def _all(*reading: Coroutine[Any, Any, Any]) -> list[Any]:
+    """All results; with the first failure the others are ended."""
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(one) for one in reading]
+    return [task.result() for task in tasks]
