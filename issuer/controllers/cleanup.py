@@ -35,9 +35,9 @@ if TYPE_CHECKING:
 
 log = get_logger(__name__)
 
-EVERY: Final = 600.0
+EVERY: Final = 60.0
 """Seconds between two rounds."""
-MOST: Final = 200
+MOST: Final = 50
 """Requests that are deleted in one round: after a long outage it takes a few."""
 PAUSE: Final = 0.05
 """Seconds between two deletions."""

@@ -17,7 +17,7 @@ import yaml
 from issuer.sandbox import objects
 from issuer.sandbox.cluster import Fault
 from tests.controlplane.fixtures import LOGS, STARTED, binaries, install
-from tests.controlplane.plane import ROOT, ControlPlane, path_of
+from tests.controlplane.plane import MERGE, ROOT, ControlPlane, path_of
 from tests.controlplane.proxy import Proxy
 from tests.e2e.bare import bare, create, fail, owned, speak
 from tests.e2e.controller import ACCOUNT, NAMESPACE, Controller
@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 
 USER: Final = f"system:serviceaccount:{NAMESPACE}:{ACCOUNT}"
 LEASES: Final = f"/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases"
-SEEN: Final = 60.0
+SEEN: Final = 120.0
+"""Seconds; a round of clean-up comes once a minute."""
 ROLES: Final = ("ClusterRole", "Role")
 
 
@@ -116,10 +117,27 @@ async def controller(world: World, name: str) -> AsyncIterator[tuple[Controller,
         await link.stop()
 
 
+def grow_old(world: World) -> None:
+    """Four requests of one Certificate that failed days ago, one more than stay."""
+    world.certificate("old", issuer="web")
+    for revision in range(1, 5):
+        name = f"old-{revision}"
+        csr = objects.signing_request(["old.example.com"])
+        request = objects.certificate_request(name, csr, namespace=world.namespace, issuer="web")
+        metadata = owned(world, "old")
+        metadata["annotations"]["cert-manager.io/certificate-revision"] = str(revision)
+        create(world, request, {"name": name, "namespace": world.namespace, **metadata})
+        ready = {"type": "Ready", "status": "False", "reason": "Failed", "lastTransitionTime": "2026-01-01T00:00:00Z"}
+        status = {"conditions": [ready], "failureTime": "2026-01-01T00:00:00Z"}
+        path = f"{world.path('certificaterequests', name)}/status"
+        world.plane.ask("PATCH", path, {"status": status}, content_type=MERGE)
+
+
 async def rich_run(world: World, link: Proxy) -> None:
     """All that a controller does in its life: both kinds of issuer, a write that is refused once, a repeated event, and
-    an outage after which it has a Certificate issued again."""
+    an outage after which it has a Certificate issued again, and requests that failed long ago."""
     await world.issuer()
+    grow_old(world)
     shared = await world.cluster_issuer()
     for name, issuer, kind in (("one", "web", "CDNIssuer"), ("two", shared, "CDNClusterIssuer")):
         if name == "two":
