@@ -254,6 +254,22 @@ async def test_an_api_server_that_refuses_the_credential_is_told_in_one_line(wor
     assert line.startswith("Error: the API server refuses your credential (HTTP 401")
 
 
+async def test_an_issuer_of_the_whole_cluster_is_looked_at_with_its_secret_and_its_controller(world: World) -> None:
+    name = await world.cluster_issuer()
+    world.certificate(issuer=name, kind="CDNClusterIssuer", revisionHistoryLimit=2)
+    await world.ready()
+    assert await findings(world, *SITE) == []
+    assert await findings(world, "clusterissuer", name) == []
+    world.cdn.faults.set("unauthorized")
+    world.certificate("late", issuer=name, kind="CDNClusterIssuer", revisionHistoryLimit=2)
+    finding = await told(world, "CredentialRefused", "certificate", "late")
+    assert finding["object"] == f"CDNClusterIssuer {name}"
+    assert finding["fix"].startswith(f"kubectl create secret generic {name} --namespace cdn-issuer-system ")
+    everywhere = await call(world, "doctor", everywhere=True)
+    assert everywhere.exit_code == 1
+    assert f"error: CDNClusterIssuer {name}: authority edge: " in everywhere.output
+
+
 async def test_an_authority_that_is_down_is_told_in_its_own_words(world: World) -> None:
     await world.issuer()
     world.cdn.faults.set("status", status=503, methods=["POST"])
