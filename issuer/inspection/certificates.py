@@ -25,9 +25,8 @@ if TYPE_CHECKING:
 KIND: Final = "Certificate"
 ISSUING: Final = "Issuing"
 FIRST_BACKOFF: Final = timedelta(hours=1)
-LONGEST_BACKOFF: Final = timedelta(hours=32)
-"""cert-manager's, unless it is told otherwise (`pkg/controller/certificates/trigger`)."""
 MOST_DOUBLINGS: Final = 5
+"""cert-manager's, unless it is told otherwise: 1 h up to 32 h (`pkg/controller/certificates/trigger`)."""
 OVERDUE: Final = timedelta(minutes=10)
 """How long after its renewal time a Certificate may be without a new certificate and nothing be said."""
 NEAR: Final = timedelta(days=3)
@@ -42,7 +41,7 @@ def backoff_ends(certificate: Certificate) -> datetime | None:
     failed, attempts = parse_time(certificate.status.last_failure_time), certificate.status.failed_issuance_attempts
     if failed is None or attempts < 1:
         return None
-    waits: timedelta = min(FIRST_BACKOFF * 2 ** min(attempts - 1, MOST_DOUBLINGS), LONGEST_BACKOFF)
+    waits: timedelta = FIRST_BACKOFF * 2 ** min(attempts - 1, MOST_DOUBLINGS)
     return failed + waits
 
 

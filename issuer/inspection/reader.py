@@ -76,7 +76,9 @@ INSTALL_CERT_MANAGER: Final = (
 
 Subject = Literal["all", "certificate", "certificaterequest", "issuer", "clusterissuer", "overview", "check"]
 """What is looked at; `overview` is issuers and requests alone, `check` Certificates alone."""
-SEEN_BY_ALL: Final = ("all", "certificate", "check")
+ALL_ISSUERS: Final = ("all", "overview", "clusterissuer")
+"""Subjects that CDNClusterIssuers belong to, whether or not something refers to one."""
+WITH_CERTIFICATES: Final = ("all", "certificate", "check")
 """Subjects that need Certificates."""
 
 
@@ -110,7 +112,7 @@ class _Notes:
             code="MissingRight",
             object=title("Namespace", "", namespace) if namespace else "Cluster",
             sentence=f"you may not {verb} {resource}{where}, so they were not looked at",
-            fix=f"kubectl create {role} cdn-issuer-doctor{within} --verb {verb} --resource {resource}",
+            fix=f"kubectl create {role} read-{resource.plural}{within} --verb {verb} --resource {resource}",
         )
 
     def unknown(self, resource: Resource) -> None:
@@ -239,12 +241,12 @@ class Reader:
         Raises:
             KubeError: the API server does not answer, or refuses the credential.
         """
-        notes = _Notes()
+        notes, of_cluster_issuers = _Notes(), _Notes()
         certificates, requests, issuers, cluster_issuers, served, cert_manager = await _all(
             self._certificates(target, notes),
             self._requests(target, notes),
             self._issuers(ISSUER_KIND, target, notes),
-            self._issuers(CLUSTER_ISSUER_KIND, target, notes),
+            self._issuers(CLUSTER_ISSUER_KIND, target, of_cluster_issuers),
             self._served(),
             self._cert_manager(),
         )
@@ -254,6 +256,8 @@ class Reader:
         )
         subjects = _subjects(target, found, unread, notes)
         concerned = {*subjects, *_referred(certificates or (), requests or ())}
+        if target.subject in ALL_ISSUERS or any(key.kind == CLUSTER_ISSUER_KIND for key in concerned):
+            notes.findings += of_cluster_issuers.findings
         if target.subject in ("overview", "check"):
             return Snapshot(
                 now=self._now(),
@@ -290,7 +294,7 @@ class Reader:
         collection = _Collection(self._client, notes, CERTIFICATES, "Certificate", Certificate)
         if target.subject == "certificate" and target.name:
             return await collection.one(target.namespace, target.name)
-        if target.subject not in SEEN_BY_ALL:
+        if target.subject not in WITH_CERTIFICATES:
             return ()
         found = await collection.all(target.namespace, severity=ERROR)
         return found if found is None else tuple(one for one in found if _is_ours(one))
@@ -322,7 +326,9 @@ class Reader:
             if any(named.get("kind") == "Certificate" for named in schema.get("x-kubernetes-group-version-kind", ())):
                 spec = schema.get("properties", {}).get("spec", {}).get("properties", {})
                 told = str(spec.get("revisionHistoryLimit", {}).get("description", ""))
-                return CertManager(too_old=SINCE_1_9 not in spec, keeps_one="Default value is `1`" in told)
+                return CertManager(
+                    too_old="secretName" in spec and SINCE_1_9 not in spec, keeps_one="Default value is `1`" in told
+                )
         return None
 
     async def _schemas(self, path: str) -> Mapping[str, Any] | None:

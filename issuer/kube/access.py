@@ -246,17 +246,30 @@ def namespace_of(
     path = kubeconfig or environ.get("KUBECONFIG") or str(Path.home() / ".kube" / "config")
     if not _exists(path):
         raise ConfigurationError(f"no kubeconfig at {path}, and this is no pod: give --kubeconfig or $KUBECONFIG")
-    from kubernetes_asyncio.config import list_kube_config_contexts  # noqa: PLC0415 - 40 MB, see above
+    from kubernetes_asyncio.config.kube_config import KubeConfigMerger  # noqa: PLC0415 - 40 MB, see above
 
     try:
-        found: Any = list_kube_config_contexts(config_file=path)
-        contexts, current = found
-        namespaces = {one["name"]: str(one["context"].get("namespace") or "default") for one in contexts}
-        name: str = context or current["name"]
+        # Not the library's list of contexts: it refuses a kubeconfig without a current one, where --context names one.
+        found = _plain(KubeConfigMerger(path).config)
+        contexts = {one["name"]: one.get("context") or {} for one in found.get("contexts") or ()}
+        namespaces = {name: str(one.get("namespace") or "default") for name, one in contexts.items()}
+        name: str = context or found.get("current-context") or ""
     except Exception as error:  # noqa: BLE001 - as in `_checked`
         raise ConfigurationError(
             f"the Kubernetes configuration is not usable: {type(error).__name__}: {error}"
         ) from None
+    if not namespaces:
+        raise ConfigurationError(f"the kubeconfig {path} has no contexts")
+    if not name:
+        raise ConfigurationError(f"the kubeconfig has no current context: give --context, of {', '.join(namespaces)}")
     if name not in namespaces:
         raise ConfigurationError(f"the kubeconfig has no context {name}; it has {', '.join(namespaces)}")
     return namespaces[name]
+
+
+def _plain(node: Any) -> Any:
+    """A part of a kubeconfig without the library's wrappers."""
+    value = getattr(node, "value", node)
+    if isinstance(value, dict):
+        return {name: _plain(part) for name, part in value.items()}
+    return [_plain(part) for part in value] if isinstance(value, list) else value

@@ -54,7 +54,7 @@ def test_an_api_server_that_is_away_is_told_in_one_line(command: str, tmp_path: 
     [
         ("{{{", "the Kubernetes configuration is not usable: "),
         ("", "the Kubernetes configuration is not usable: "),
-        ("kind: Config", "the Kubernetes configuration is not usable: "),
+        ("kind: Config", "the kubeconfig "),
         (None, "no kubeconfig at "),
     ],
 )

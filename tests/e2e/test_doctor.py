@@ -9,10 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from issuer.api.meta import format_time
+from issuer.inspection import certificates
 from issuer.pki.certificate import to_pem
 from issuer.sandbox import objects
+from tests.controlplane.plane import MERGE
 from tests.e2e.approver import no_right_to_approve
 from tests.e2e.inspecting import call, codes, findings, told
+from tests.e2e.world import TOKEN
 from tests.unit.pki.pki_case import key, key_pem, make_ca
 
 if TYPE_CHECKING:
@@ -217,7 +221,6 @@ async def test_who_may_read_one_namespace_is_told_the_cause_and_what_was_not_loo
     said = await findings(world, *SITE, kubeconfig=reader)
     rights = {one["sentence"] for one in said if one["code"] == "MissingRight"}
     assert rights == {
-        "you may not list cdnclusterissuers.cdn-issuer.io, so they were not looked at",
         f"you may not get secrets in namespace {world.namespace}, so they were not looked at",
         "you may not get leases.coordination.k8s.io in namespace cdn-issuer-system, so they were not looked at",
     }
@@ -249,6 +252,82 @@ async def test_an_api_server_that_refuses_the_credential_is_told_in_one_line(wor
     assert result.exit_code == 1
     (line,) = result.output.splitlines()
     assert line.startswith("Error: the API server refuses your credential (HTTP 401")
+
+
+async def test_an_issuer_of_the_whole_cluster_is_looked_at_with_its_secret_and_its_controller(world: World) -> None:
+    name = await world.cluster_issuer()
+    world.certificate(issuer=name, kind="CDNClusterIssuer", revisionHistoryLimit=2)
+    await world.ready()
+    assert await findings(world, *SITE) == []
+    assert await findings(world, "clusterissuer", name) == []
+    world.cdn.faults.set("unauthorized")
+    world.certificate("late", issuer=name, kind="CDNClusterIssuer", revisionHistoryLimit=2)
+    finding = await told(world, "CredentialRefused", "certificate", "late")
+    assert finding["object"] == f"CDNClusterIssuer {name}"
+    assert finding["fix"].startswith(f"kubectl create secret generic {name} --namespace cdn-issuer-system ")
+    everywhere = await call(world, "doctor", everywhere=True)
+    assert everywhere.exit_code == 1
+    assert f"error: CDNClusterIssuer {name}: authority edge: " in everywhere.output
+
+
+async def test_an_authority_that_is_down_is_told_in_its_own_words(world: World) -> None:
+    await world.issuer()
+    world.cdn.faults.set("status", status=503, methods=["POST"])
+    world.certificate()
+    finding = await told(world, "AuthorityUnavailable", *SITE)
+    assert finding["sentence"].startswith("edge: HTTP 503 from ")
+    assert "; retrying until 20" in finding["sentence"]
+
+
+async def test_a_deadline_that_was_missed_is_told_with_why(world: World) -> None:
+    world.plane.apply(objects.secret("cloudflare", world.namespace, {"token": TOKEN.encode()}))
+    world.cdn.faults.set("status", status=503, methods=["POST"])
+    edge = world.edge(timeouts={"connect": "2s", "read": "2s", "attempt": "2s", "turn": "2s"})
+    world.plane.apply(objects.issuer("web", [edge], namespace=world.namespace, deadline="2s"))
+    world.certificate()
+    finding = await told(world, "DeadlineExceeded", *SITE)
+    assert finding["sentence"].startswith("not signed within the deadline of 2s after approval: edge: HTTP 503 from ")
+    assert finding["fix"] == f"cmctl renew --namespace {world.namespace} site"
+
+
+async def test_what_no_authority_can_sign_is_to_be_mended_in_the_certificate(world: World) -> None:
+    await world.issuer()
+    world.certificate(ipAddresses=["192.0.2.1"])
+    finding = await told(world, "Unsupported", *SITE)
+    assert "Cloudflare's Origin CA signs no IP addresses, and the request has 192.0.2.1" in finding["sentence"]
+    assert finding["fix"] == f"kubectl edit certificates --namespace {world.namespace} site"
+
+
+async def test_a_cert_manager_that_stands_still_and_time_that_runs_out_are_told(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(certificates, "REQUESTED", timedelta(seconds=1))
+    await world.issuer()
+    world.certificate()
+    await world.ready()
+    server = world.cluster.certmanager.server
+    server.freeze()
+    try:
+        world.certificate("late")
+        finding = await told(world, "NoRequest", "certificate", "late")
+        assert finding["sentence"].startswith("cert-manager has not looked at it since 20")
+        now = datetime.now(UTC)
+        for left, code in ((timedelta(days=20), "RenewalOverdue"), (timedelta(hours=5), "ExpiresSoon")):
+            ends(world, now + left, due=now - timedelta(hours=1))
+            finding = await told(world, code, *SITE)
+            assert "and has not come through; the certificate in Secret site-tls ends in " in finding["sentence"]
+        ends(world, now - timedelta(minutes=1), due=now - timedelta(hours=1))
+        finding = await told(world, "Expired", *SITE)
+        assert finding["sentence"].startswith("the certificate in Secret site-tls has ended at 20")
+    finally:
+        server.thaw()
+    await world.ready("late")
+
+
+def ends(world: World, when: datetime, *, due: datetime) -> None:
+    """Write what cert-manager would have written of a certificate that ends then."""
+    status = {"notAfter": format_time(when), "renewalTime": format_time(due)}
+    world.plane.ask("PATCH", f"{world.path('certificates', 'site')}/status", {"status": status}, content_type=MERGE)
 
 
 def may_read(world: World, resources: list[str] | None = None) -> Path:

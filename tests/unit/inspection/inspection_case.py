@@ -55,12 +55,13 @@ def issuer(
     states: Sequence[dict[str, str]] | None = None,
     ready: dict[str, str] | None = None,
     controller: str = str(LEASE),
+    age: float = 9 * 86400.0,
     **status: Any,
 ) -> Issuer:
     """One that is Ready, unless something else is said."""
     listed = authorities or (EDGE,)
     manifest = {
-        "metadata": {"name": name, "namespace": namespace, "creationTimestamp": ago(days=9)},
+        "metadata": {"name": name, "namespace": namespace, "creationTimestamp": ago(seconds=age)},
         "spec": {"authorities": listed},
         "status": {
             "conditions": [ready or condition("Ready", "True", "AuthoritiesAvailable", "edge signs")],

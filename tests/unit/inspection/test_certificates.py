@@ -10,6 +10,7 @@ from issuer.inspection.findings import Finding, summary
 from issuer.inspection.snapshot import CertManager
 from tests.unit.inspection.inspection_case import (
     APPROVED,
+    BACKUP,
     ago,
     ahead,
     certificate,
@@ -55,6 +56,32 @@ def test_a_backoff_alone_is_the_problem() -> None:
     status = {"failedIssuanceAttempts": 1, "lastFailureTime": ago(minutes=59)}
     finding = only(certificate(status=status), issuer())
     assert (finding.severity, finding.code) == ("error", "InBackoff")
+
+
+def test_while_it_is_being_issued_no_backoff_is_told() -> None:
+    status = {
+        "failedIssuanceAttempts": 2,
+        "lastFailureTime": ago(minutes=9),
+        "conditions": [condition("Issuing", "True", "ManuallyTriggered", since=ago(seconds=5))],
+    }
+    assert found(certificate(status=status), issuer()) == []
+
+
+def test_a_wrong_reference_is_told_with_what_follows_from_it() -> None:
+    typo = {"group": "cdn-issuer.io", "kind": "Typo", "name": "web"}
+    assert codes(found(certificate(status={"notAfter": ago(minutes=1)}, ref=typo), issuer())) == [
+        "WrongKind",
+        "Expired",
+    ]
+
+
+def test_the_trouble_of_one_issuer_is_told_once_for_all_of_its_certificates() -> None:
+    refused = {"name": "edge", "state": "Unauthorized", "message": "no"}
+    assert codes(found(certificate(), certificate(), issuer(states=[refused]))) == ["CredentialRefused"]
+
+
+def test_a_history_of_one_does_no_harm_where_no_cloudflare_signs() -> None:
+    assert found(certificate({"revisionHistoryLimit": 1}), ISSUED, issuer(BACKUP)) == []
 
 
 def test_a_backoff_that_is_over_is_none() -> None:

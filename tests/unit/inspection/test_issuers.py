@@ -14,6 +14,7 @@ from tests.unit.inspection.inspection_case import (
     EDGE,
     LEASE,
     NOW,
+    ago,
     certificate,
     codes,
     condition,
@@ -105,6 +106,15 @@ def test_a_ca_that_comes_first_is_no_fallback() -> None:
     assert found(issuer(BACKUP, EDGE), subjects=True) == []
 
 
+def test_of_two_accounts_the_first_is_the_one_that_is_kept() -> None:
+    finding = only(issuer(EDGE, {**EDGE, "name": "second"}, BACKUP), subjects=True)
+    assert finding.fix.endswith("cdn-issuer.io/authorities=edge")
+
+
+def test_where_the_secrets_of_a_cluster_issuer_are_is_a_guess_and_nothing_is_called_missing_there() -> None:
+    assert found(issuer(namespace=""), subjects=True, secrets={ObjectKey(LEASE.namespace, "cloudflare"): None}) == []
+
+
 def test_a_fallback_that_the_edge_refuses_is_told_with_what_keeps_it_out() -> None:
     finding = only(issuer(EDGE, BACKUP), subjects=True)
     assert finding.sentence == (
@@ -122,7 +132,11 @@ def test_a_specification_that_cannot_be_used_is_all_that_is_told() -> None:
 
 def test_a_lease_that_nobody_renews_is_a_missing_controller_and_the_cause_of_all() -> None:
     findings = found(
-        certificate(), request(APPROVED), issuer(), leases={LEASE: lease(renewed=90)}, stale=frozenset({LEASE})
+        certificate(),
+        request({**APPROVED, "lastTransitionTime": ago(minutes=11)}),
+        issuer(),
+        leases={LEASE: lease(renewed=90)},
+        stale=frozenset({LEASE}),
     )
     assert codes(findings) == ["NoController"]
     assert findings[0].sentence == (
@@ -143,6 +157,7 @@ def test_a_lease_without_a_holder_is_a_missing_controller(held: object, told: st
 def test_an_issuer_that_nobody_has_ever_looked_at_has_no_controller() -> None:
     finding = only(issuer(controller="", states=[], conditions=[]), subjects=True)
     assert (finding.code, finding.object) == ("NoController", "CDNIssuer shop/web")
+    assert found(issuer(controller="", states=[], conditions=[], age=5), subjects=True) == []
 
 
 def test_two_controllers_in_one_namespace_are_told_of() -> None:
@@ -152,5 +167,8 @@ def test_two_controllers_in_one_namespace_are_told_of() -> None:
     finding = only(web, api, subjects=True, leases=both)
     assert finding.code == "TwoControllers"
     assert "cdn-issuer-system/cdn-issuer (which wrote the status of CDNIssuer shop/web)" in finding.sentence
+    assert "TwoControllers" not in codes(
+        found(web, api, subjects=True, leases={**both, other: lease(key=other, holder="")})
+    )
     apart = issuer(name="api", namespace="other", controller=str(other))
     assert found(web, apart, subjects=True, leases=both) == []

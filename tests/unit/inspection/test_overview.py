@@ -78,7 +78,8 @@ def test_requests_of_other_groups_are_not_counted() -> None:
 
 def test_certificates_come_in_the_order_of_what_is_left_and_one_without_any_first() -> None:
     long, short = certificate(status={"notAfter": ahead(days=20)}), certificate(status={"notAfter": ahead(days=2)})
-    lines = overview.certificates([long, certificate(), short], NOW)
-    assert [line.left for line in lines] == [None, 2 * 86400, 20 * 86400]
-    assert [line.is_under(14 * 86400) for line in lines] == [True, True, False]
+    ended = certificate(status={"notAfter": ago(days=1)})
+    lines = overview.certificates([long, certificate(), short, ended], NOW)
+    assert [line.left for line in lines] == [None, -86400, 2 * 86400, 20 * 86400]
+    assert [line.is_under(14 * 86400) for line in lines] == [True, True, True, False]
     assert overview.certificates([certificate(ref={"group": "cert-manager.io", "kind": "Issuer"})], NOW) == []

@@ -96,6 +96,11 @@ def test_a_wrong_issuer_ref_is_told_once_of_the_certificate(ref: dict[str, str],
     assert (finding.code, finding.object, finding.sentence) == (code, "Certificate shop/site", sentence)
 
 
+def test_an_issuer_of_another_namespace_is_no_hint() -> None:
+    finding = only(certificate(), issuer(namespace="other"))
+    assert finding.sentence == "CDNIssuer web does not exist in namespace shop"
+
+
 def test_an_issuer_that_may_not_be_read_is_not_called_missing() -> None:
     waiting = found(certificate(), request(APPROVED, PENDING), unread=frozenset({"CDNIssuer"}))
     assert codes(waiting) == ["Waiting"]

@@ -13,7 +13,7 @@ import trustme
 import yaml
 from aiohttp import web
 
-from issuer.kube.access import Access, locate
+from issuer.kube.access import Access, locate, namespace_of
 from issuer.kube.client import KubeClient
 from issuer.kube.errors import ConfigurationError, UnreachableError
 from issuer.kube.resource import SECRETS
@@ -236,3 +236,28 @@ async def test_connect_takes_the_clients_options(tmp_path: Path) -> None:
 
 def test_an_access_does_not_show_its_token() -> None:
     assert "secret" not in repr(Access("http://x/", token="Bearer secret"))
+
+
+@pytest.mark.parametrize(("written", "namespace"), [("shop", "shop"), (None, "default"), ("", "default")])
+def test_the_namespace_is_that_of_the_context(written: str | None, namespace: str, tmp_path: Path) -> None:
+    context = {"cluster": "c", "user": "u", **({"namespace": written} if written is not None else {})}
+    file = tmp_path / "config"
+    content = {"current-context": "a", "contexts": [{"name": "a", "context": context}], "clusters": [], "users": []}
+    file.write_text(yaml.safe_dump({"apiVersion": "v1", "kind": "Config", **content}))
+    assert namespace_of(str(file), None, environ={}) == namespace
+    assert namespace_of(None, "a", environ={"KUBECONFIG": str(file)}) == namespace
+    with pytest.raises(ConfigurationError, match="has no context b; it has a"):
+        namespace_of(str(file), "b", environ={})
+    file.write_text(yaml.safe_dump({"apiVersion": "v1", "kind": "Config", **content, "current-context": ""}))
+    assert namespace_of(str(file), "a", environ={}) == namespace
+    with pytest.raises(ConfigurationError, match="has no current context: give --context, of a"):
+        namespace_of(str(file), None, environ={})
+
+
+@pytest.mark.parametrize(("written", "namespace"), [("shop\n", "shop"), (None, "default")])
+def test_the_namespace_in_a_pod_is_its_own(written: str | None, namespace: str, tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("x")
+    if written is not None:
+        (tmp_path / "namespace").write_text(written)
+    pod = {"KUBERNETES_SERVICE_HOST": "10.0.0.1"}
+    assert namespace_of(None, None, environ=pod, service_account=tmp_path) == namespace
