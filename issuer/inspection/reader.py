@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import asyncio
 from base64 import b64decode
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import msgspec
 
@@ -23,8 +23,8 @@ from issuer.api.issuer import CLUSTER_ISSUER_KIND, GROUP, ISSUER_KIND, PLURALS, 
 from issuer.api.meta import ObjectKey, ObjectMeta, parse_time
 from issuer.api.request import GROUP as CERT_MANAGER
 from issuer.api.request import CertificateRequest
-from issuer.inspection.findings import ERROR, NOTE, Finding, Severity, title
-from issuer.inspection.installation import APPLY_CRDS
+from issuer.inspection.collection import Collection, Notes
+from issuer.inspection.findings import ERROR, NOTE, Severity
 from issuer.inspection.issuers import needs
 from issuer.inspection.snapshot import (
     CERTIFICATES,
@@ -40,8 +40,7 @@ from issuer.inspection.snapshot import (
     key_of,
     lease_key,
 )
-from issuer.kube.decoding import ObjectDecoder, Unreadable
-from issuer.kube.errors import ForbiddenError, InvalidError, KubeError, NotFoundError
+from issuer.kube.errors import ForbiddenError, KubeError, NotFoundError
 from issuer.kube.resource import LEASES, SECRETS, Resource
 from issuer.pki import pem
 from issuer.pki.validity import not_after
@@ -51,12 +50,7 @@ if TYPE_CHECKING:
 
     from issuer.kube.client import KubeClient
 
-T = TypeVar("T", bound="Certificate | CertificateRequest | Issuer")
-V = TypeVar("V")
 
-PAGE: Final = 500
-MOST: Final = 20_000
-"""Objects of one list that are looked at; a note tells of more."""
 MOST_NAMED: Final = 200
 """Secrets and Leases that are read, each with a call of its own."""
 AT_ONCE: Final = 8
@@ -69,10 +63,6 @@ SINCE_1_9: Final = "literalSubject"
 """A field of a Certificate's specification that cert-manager has since 1.9."""
 APPROVER: Final = "system:serviceaccount:cert-manager:cert-manager"
 ACCESS_REVIEWS: Final = Resource("authorization.k8s.io", "v1", "subjectaccessreviews", namespaced=False)
-INSTALL_CERT_MANAGER: Final = (
-    "helm upgrade --install cert-manager oci://quay.io/jetstack/charts/cert-manager --namespace cert-manager "
-    "--create-namespace --set crds.enabled=true"
-)
 
 Subject = Literal["all", "certificate", "certificaterequest", "issuer", "clusterissuer", "overview", "check"]
 """What is looked at; `overview` is issuers and requests alone, `check` Certificates alone."""
@@ -97,131 +87,6 @@ class Target:
     name: str = ""
 
 
-@dataclass(slots=True)
-class _Notes:
-    """What could not be read. A right that is missing is told of once."""
-
-    findings: list[Finding] = field(default_factory=list)
-
-    def forbidden(self, verb: str, resource: Resource, namespace: str, severity: Severity = NOTE) -> None:
-        where = f" in namespace {namespace}" if namespace else " in all namespaces" if resource.namespaced else ""
-        role = "role" if namespace else "clusterrole"
-        within = f" --namespace {namespace}" if namespace else ""
-        self._add(
-            severity=severity,
-            code="MissingRight",
-            object=title("Namespace", "", namespace) if namespace else "Cluster",
-            sentence=f"you may not {verb} {resource}{where}, so they were not looked at",
-            fix=f"kubectl create {role} read-{resource.plural}{within} --verb {verb} --resource {resource}",
-        )
-
-    def unknown(self, resource: Resource) -> None:
-        ours = resource.group == GROUP
-        product = "cdn-issuer" if ours else "cert-manager"
-        self._add(
-            severity=ERROR,
-            code="MissingCRD",
-            object=f"CustomResourceDefinition {resource}",
-            sentence=f"the API server knows no {resource}: {product} is not installed, or its CRDs are not",
-            fix=APPLY_CRDS if ours else INSTALL_CERT_MANAGER,
-        )
-
-    def missing(self, kind: str, resource: Resource, key: ObjectKey) -> None:
-        within = f" --namespace {key.namespace}" if key.namespace else ""
-        self._add(
-            severity=ERROR,
-            code="NotFound",
-            object=title(kind, *key),
-            sentence="it does not exist",
-            fix=f"kubectl get {resource.plural}{within}",
-        )
-
-    def unreadable(self, resource: Resource, found: Unreadable) -> None:
-        within = f" --namespace {found.metadata.namespace}" if found.metadata.namespace else ""
-        self._add(
-            severity=ERROR,
-            code="Unreadable",
-            object=title(resource.plural, *found.metadata.key),
-            sentence=f"it holds what this program cannot read: {found.reason}",
-            fix=f"kubectl get {resource.plural}{within} {found.metadata.name} --output yaml",
-        )
-
-    def cut(self, resource: Resource) -> None:
-        self._add(
-            severity=NOTE,
-            code="NotAll",
-            object=str(resource),
-            sentence=f"there are more than {MOST}, and only so many were looked at; name a namespace",
-        )
-
-    def _add(self, **fields: Any) -> None:
-        if (finding := Finding(**fields)) not in self.findings:
-            self.findings.append(finding)
-
-
-class _Collection(Generic[T]):
-    """One resource, and how its objects are read."""
-
-    def __init__(self, client: KubeClient, notes: _Notes, resource: Resource, kind: str, item: type[T]) -> None:
-        self._client = client
-        self._notes = notes
-        self._resource = resource
-        self._kind = kind
-        self._decoder = ObjectDecoder(item)
-
-    async def all(self, namespace: str, *, selector: str = "", severity: Severity = NOTE) -> tuple[T, ...] | None:
-        """All in a namespace, or everywhere; None if they cannot be read."""
-        within = namespace if self._resource.namespaced else ""
-        query = {"limit": str(PAGE), **({"fieldSelector": selector} if selector else {})}
-        found: list[T] = []
-        try:
-            while True:
-                body = await self._client.list(self._resource, within, query=query)
-                found += self._kept(self._decoder.page(body))
-                token = msgspec.json.decode(body, type=_Page).metadata.token
-                if not token or len(found) >= MOST:
-                    break
-                query["continue"] = token
-        except ForbiddenError:
-            self._notes.forbidden("list", self._resource, within, severity)
-            return None
-        except NotFoundError:
-            self._notes.unknown(self._resource)
-            return None
-        except InvalidError:
-            if not selector:
-                raise
-            return await self.all(namespace, severity=severity)  # an older CRD knows no such selector
-        if token:
-            self._notes.cut(self._resource)
-        return tuple(found)
-
-    async def one(self, namespace: str, name: str) -> tuple[T, ...] | None:
-        """The one of that name; None if it cannot be read, or is not there."""
-        within = namespace if self._resource.namespaced else ""
-        try:
-            body = await self._client.get(self._resource, within, name)
-        except ForbiddenError:
-            self._notes.forbidden("get", self._resource, within, ERROR)
-            return None
-        except NotFoundError as error:
-            if error.name:
-                self._notes.missing(self._kind, self._resource, ObjectKey(within, name))
-            else:
-                self._notes.unknown(self._resource)
-            return None
-        return tuple(self._kept([self._decoder.one(msgspec.Raw(body))]))
-
-    def _kept(self, items: Iterable[T | Unreadable]) -> list[T]:
-        kept: list[T] = []
-        for item in items:
-            if isinstance(item, Unreadable):
-                self._notes.unreadable(self._resource, item)
-            else:
-                kept.append(item)
-        return kept
-
-
 class Reader:
     """Reads snapshots.
 
@@ -241,7 +106,7 @@ class Reader:
         Raises:
             KubeError: the API server does not answer, or refuses the credential.
         """
-        notes, of_cluster_issuers = _Notes(), _Notes()
+        notes, of_cluster_issuers = Notes(), Notes()
         certificates, requests, issuers, cluster_issuers, served, cert_manager = await _all(
             self._certificates(target, notes),
             self._requests(target, notes),
@@ -290,8 +155,8 @@ class Reader:
             obstacles=tuple(notes.findings),
         )
 
-    async def _certificates(self, target: Target, notes: _Notes) -> tuple[Certificate, ...] | None:
-        collection = _Collection(self._client, notes, CERTIFICATES, "Certificate", Certificate)
+    async def _certificates(self, target: Target, notes: Notes) -> tuple[Certificate, ...] | None:
+        collection = Collection(self._client, notes, CERTIFICATES, "Certificate", Certificate)
         if target.subject == "certificate" and target.name:
             return await collection.one(target.namespace, target.name)
         if target.subject not in WITH_CERTIFICATES:
@@ -299,8 +164,8 @@ class Reader:
         found = await collection.all(target.namespace, severity=ERROR)
         return found if found is None else tuple(one for one in found if _is_ours(one))
 
-    async def _requests(self, target: Target, notes: _Notes) -> tuple[CertificateRequest, ...] | None:
-        collection = _Collection(self._client, notes, REQUESTS, "CertificateRequest", CertificateRequest)
+    async def _requests(self, target: Target, notes: Notes) -> tuple[CertificateRequest, ...] | None:
+        collection = Collection(self._client, notes, REQUESTS, "CertificateRequest", CertificateRequest)
         if target.subject == "certificaterequest" and target.name:
             return await collection.one(target.namespace, target.name)
         if target.subject in ("issuer", "clusterissuer", "check"):
@@ -308,11 +173,11 @@ class Reader:
         severity: Severity = NOTE if target.subject == "certificate" else ERROR
         return await collection.all(target.namespace, selector=f"spec.issuerRef.group={GROUP}", severity=severity)
 
-    async def _issuers(self, kind: str, target: Target, notes: _Notes) -> tuple[Issuer, ...] | None:
+    async def _issuers(self, kind: str, target: Target, notes: Notes) -> tuple[Issuer, ...] | None:
         if target.subject == "check":
             return ()
         own = {"issuer": ISSUER_KIND, "clusterissuer": CLUSTER_ISSUER_KIND}.get(target.subject)
-        collection = _Collection(self._client, notes, ISSUERS[kind], kind, Issuer)
+        collection = Collection(self._client, notes, ISSUERS[kind], kind, Issuer)
         return await collection.all(target.namespace, severity=ERROR if kind == own else NOTE)
 
     async def _served(self) -> dict[str, frozenset[str]] | None:
@@ -339,7 +204,7 @@ class Reader:
             return None
         return document
 
-    async def _secrets(self, issuers: Iterable[Issuer], notes: _Notes) -> dict[ObjectKey, SecretView | None]:
+    async def _secrets(self, issuers: Iterable[Issuer], notes: Notes) -> dict[ObjectKey, SecretView | None]:
         wanted = list(dict.fromkeys(need.secret for issuer in issuers for need in needs(issuer)))[:MOST_NAMED]
 
         async def read(key: ObjectKey) -> tuple[ObjectKey, SecretView | None] | None:
@@ -354,7 +219,7 @@ class Reader:
         return dict(one for one in await _all(*map(read, wanted)) if one is not None)
 
     async def _leases(
-        self, issuers: Iterable[Issuer], notes: _Notes
+        self, issuers: Iterable[Issuer], notes: Notes
     ) -> tuple[dict[ObjectKey, Lease | None], frozenset[ObjectKey]]:
         """The Leases, and those of them that are stale."""
         wanted = [key for key in dict.fromkeys(map(lease_key, issuers)) if key is not None][:MOST_NAMED]
@@ -425,14 +290,6 @@ def narrowed(snapshot: Snapshot, target: Target) -> Snapshot:
     return replace(snapshot, requests=tuple(one for one in snapshot.requests if one.metadata.uid in kept))
 
 
-class _PageMeta(msgspec.Struct):
-    token: str = msgspec.field(default="", name="continue")
-
-
-class _Page(msgspec.Struct):
-    metadata: _PageMeta = msgspec.field(default_factory=_PageMeta)
-
-
 class _Decision(msgspec.Struct):
     allowed: bool = False
 
@@ -466,7 +323,7 @@ def _is_ours(certificate: Certificate) -> bool:
 
 
 def _subjects(
-    target: Target, found: Mapping[IssuerKey, Issuer], unread: frozenset[str], notes: _Notes
+    target: Target, found: Mapping[IssuerKey, Issuer], unread: frozenset[str], notes: Notes
 ) -> set[IssuerKey]:
     """The issuers that are looked at for their own sake."""
     kinds = {

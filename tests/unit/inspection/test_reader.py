@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from issuer.api.meta import ObjectKey
-from issuer.inspection import reader
+from issuer.inspection import collection, reader
 from issuer.inspection.diagnosis import diagnose
 from issuer.inspection.reader import Reader, Target, narrowed
 from issuer.kube.errors import ForbiddenError, InvalidError, NotFoundError, UnauthorizedError, error_from
@@ -104,7 +104,7 @@ async def test_lists_are_read_in_pages_and_to_an_end() -> None:
 
 
 async def test_a_list_without_end_is_cut_and_that_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reader, "MOST", 5)
+    monkeypatch.setattr(collection, "MOST", 5)
     api = Api(certificaterequests=[request(f"r{number}") for number in range(9)])
     api.size = 3
     snapshot = await read(api, Target("overview", "shop"))
