@@ -20,7 +20,7 @@ from issuer.kube.errors import KubeError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from issuer.inspection.overview import IssuerLine
+    from issuer.inspection.overview import AuthorityLine, IssuerLine
     from issuer.inspection.snapshot import Snapshot
     from issuer.kube.client import KubeClient
 
@@ -101,7 +101,7 @@ def _tables(lines: Sequence[IssuerLine], snapshot: Snapshot, *, wide: bool) -> N
         ]
         _print(head, rows, column=1)
         click.echo()
-        head = ["ISSUER", "AUTHORITY", "STATE", "SIGNED", "FAILED", *(["LAST ERROR"] if wide else [])]
+        head = ["ISSUER", "AUTHORITY", "STATE", "SIGNED", "FAILED", *(["REHEARSED", "LAST ERROR"] if wide else [])]
         rows = [
             [
                 line.object,
@@ -109,7 +109,7 @@ def _tables(lines: Sequence[IssuerLine], snapshot: Snapshot, *, wide: bool) -> N
                 one.state,
                 _ago(one.last_success_time, snapshot.now),
                 _ago(one.last_failure_time, snapshot.now),
-                *([one.message] if wide else []),
+                *([_rehearsed(one, snapshot.now), one.message] if wide else []),
             ]
             for line in lines
             for one in line.authorities
@@ -126,6 +126,11 @@ def _print(head: Sequence[str], rows: Sequence[Sequence[str]], *, column: int) -
     click.echo(first)
     for row, line in zip(rows, rest, strict=True):
         click.echo(coloured(_SEVERITY.get(row[column], "warning"), line))
+
+
+def _rehearsed(authority: AuthorityLine, now: datetime) -> str:
+    last = authority.last_rehearsal
+    return f"{last.result} {_ago(last.time, now)}" if last else ""
 
 
 def _ago(when: str | None, now: datetime) -> str:

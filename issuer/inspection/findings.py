@@ -39,6 +39,7 @@ Code = Literal[
     "CAExpired",
     "CAExpires",
     "FallbackNotTrusted",
+    "NeverRehearsed",
     "NotApproved",
     "NotApprovedYet",
     "Denied",

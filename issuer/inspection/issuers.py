@@ -14,7 +14,7 @@ from issuer.api.duration import human
 from issuer.api.issuer import CLUSTER_ISSUER_KIND, PLURALS, SecretReference
 from issuer.api.meta import ObjectKey, format_time
 from issuer.authorities import ca, cloudflare, registry
-from issuer.inspection.findings import ERROR, WARNING, Code, Finding, Severity, title
+from issuer.inspection.findings import ERROR, NOTE, WARNING, Code, Finding, Severity, title
 from issuer.inspection.snapshot import key_of, lease_key
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def issuer_trouble(issuer: Issuer, snapshot: Snapshot) -> Iterator[Finding]:
     if ready is not None and ready.reason == "InvalidSpec":
         yield Finding(severity=ERROR, code="InvalidSpec", object=title(*key), sentence=ready.message, fix=_edit(key))
         return
-    found = [*_authorities(issuer, snapshot), *_secrets(issuer, snapshot), *_fallbacks(issuer)]
+    found = [*_authorities(issuer, snapshot), *_secrets(issuer, snapshot), *_fallbacks(issuer), *_untried(issuer)]
     if not any(finding.is_error for finding in found) and ready is not None and ready.status == condition.FALSE:
         yield Finding(
             severity=ERROR, code="IssuerNotReady", object=title(*key), sentence=ready.message, fix=describe(key)
@@ -221,6 +221,25 @@ def _fallbacks(issuer: Issuer) -> Iterator[Finding]:
                 f"cdn-issuer.io/authorities={edge.name}",
             )
             return
+
+
+def _untried(issuer: Issuer) -> Iterator[Finding]:
+    """A fallback that has never signed for anybody, and is not rehearsed: whether it can is a guess."""
+    read = read_spec(issuer)
+    if read is None or read.rehearsal is not None:
+        return
+    for one in issuer.status.authorities[1:]:
+        if one.last_success_time is None and one.state in CAN_SIGN:
+            key = key_of(issuer)
+            yield Finding(
+                severity=NOTE,
+                code="NeverRehearsed",
+                object=title(*key),
+                sentence=f"authority {one.name} is a fallback that has never signed; give the issuer spec.rehearsal, "
+                "so that it is tried before it is needed",
+                fix=f"kubectl patch {PLURALS[key.kind]}{_in(key.namespace)} {key.name} --type merge --patch "
+                '\'{"spec": {"rehearsal": {"dnsNames": ["rehearsal.example.com"]}}}\'',
+            )
 
 
 def _needed(authority: AuthoritySpec, namespace: str) -> Iterator[Needed]:

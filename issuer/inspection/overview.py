@@ -10,7 +10,7 @@ import msgspec
 
 from issuer.api import condition
 from issuer.api.condition import READY
-from issuer.api.issuer import GROUP
+from issuer.api.issuer import GROUP, RehearsalStatus
 from issuer.api.meta import format_time
 from issuer.api.request import REASON_DENIED
 from issuer.inspection.findings import title
@@ -37,6 +37,7 @@ class AuthorityLine(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
         message: what is wrong with it, or empty.
         last_success_time: when it last signed.
         last_failure_time: when it last failed.
+        last_rehearsal: how its last rehearsal went, if there was one.
     """
 
     name: str
@@ -44,6 +45,7 @@ class AuthorityLine(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     message: str = ""
     last_success_time: str | None = None
     last_failure_time: str | None = None
+    last_rehearsal: RehearsalStatus | None = None
 
 
 class IssuerLine(msgspec.Struct, frozen=True, kw_only=True):
@@ -137,6 +139,7 @@ def _line(issuer: Issuer, counted: Counter[str]) -> IssuerLine:
                 message=one.message,
                 last_success_time=one.last_success_time,
                 last_failure_time=one.last_failure_time,
+                last_rehearsal=one.last_rehearsal,
             )
             for one in status.authorities
         ],

@@ -65,7 +65,9 @@ def issuer(
         "spec": {"authorities": listed},
         "status": {
             "conditions": [ready or condition("Ready", "True", "AuthoritiesAvailable", "edge signs")],
-            "authorities": [{"name": one["name"], "state": "Available"} for one in listed]
+            "authorities": [
+                {"name": one["name"], "state": "Available", "lastSuccessTime": ago(hours=1)} for one in listed
+            ]
             if states is None
             else [*states],
             "controller": controller,

@@ -57,8 +57,26 @@ def test_the_state_of_an_authority_is_the_cause_and_the_request_that_waits_is_no
     assert finding.fix.startswith(fix)
 
 
+def signed(name: str) -> dict[str, str]:
+    """An authority that has signed."""
+    return {"name": name, "state": "Available", "lastSuccessTime": ago(hours=1)}
+
+
+def test_a_fallback_that_nobody_tried_is_told_unless_it_is_rehearsed() -> None:
+    untried = {"name": "backup", "state": "Available"}
+    states = [signed("backup"), {**untried, "name": "edge"}]
+    findings = found(issuer(BACKUP, EDGE, states=states), subjects=True)
+    (told,) = (one for one in findings if one.code == "NeverRehearsed")
+    assert (told.severity, told.object) == ("note", "CDNIssuer shop/web")
+    assert told.sentence.startswith(
+        "authority edge is a fallback that has never signed; give the issuer spec.rehearsal"
+    )
+    assert told.fix.startswith("kubectl patch cdnissuers --namespace shop web --type merge --patch")
+    assert "NeverRehearsed" not in codes(found(issuer(EDGE, states=[{**untried, "name": "edge"}]), subjects=True))
+
+
 def test_an_authority_that_is_down_is_a_warning_while_another_signs() -> None:
-    states = [state("edge", "Open", "circuit breaker open"), {"name": "backup", "state": "Available"}]
+    states = [state("edge", "Open", "circuit breaker open"), signed("backup")]
     findings = found(issuer(EDGE, BACKUP, states=states), subjects=True)
     assert [(one.severity, one.code) for one in findings] == [
         ("warning", "BreakerOpen"),
