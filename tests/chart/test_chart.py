@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,7 +14,6 @@ from issuer.controllers.requests import RequestController
 from issuer.observe import logs
 from tests.chart import render
 from tests.chart.helm import CHART, KUBERNETES, Helm, HelmError
-from tests.controlplane.fixtures import REQUIRED
 from tests.controlplane.plane import ROOT
 
 if TYPE_CHECKING:
@@ -27,13 +25,7 @@ Objects = list[dict[str, Any]]
 
 @pytest.fixture(scope="module", params=["helm3", "helm4"])
 def helm(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Helm:
-    found = Helm.built(request.param, tmp_path_factory.mktemp("helm"))
-    if found is None:
-        message = "Helm is not built: run `make control-plane`"
-        if os.environ.get(REQUIRED):
-            pytest.fail(message, pytrace=False)
-        pytest.skip(message)
-    return found
+    return Helm.required(request.param, tmp_path_factory.mktemp("helm"))
 
 
 def of_kind(objects: Objects, *kinds: str) -> Objects:

@@ -6,7 +6,6 @@ container, and nothing else but where the API server is.
 
 from __future__ import annotations
 
-import os
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Final
 
@@ -15,7 +14,7 @@ import pytest
 from issuer.sandbox import objects
 from tests.chart.helm import Helm
 from tests.controlplane import build
-from tests.controlplane.fixtures import LOGS, NAMESPACES, NEWEST, REQUIRED, STARTED, binaries
+from tests.controlplane.fixtures import LOGS, NAMESPACES, NEWEST, STARTED, binaries
 from tests.controlplane.plane import ROOT, ControlPlane, documents, path_of
 from tests.controlplane.process import free_port
 from tests.e2e.certmanager import CertManager
@@ -58,12 +57,7 @@ def server_side_apply(plane: ControlPlane, manifest: Manifest) -> str:
 
 @pytest.fixture(scope="module", params=["helm4"])
 def helm(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Helm:
-    found = Helm.built(request.param, tmp_path_factory.mktemp("helm"))
-    if found is None:
-        if os.environ.get(REQUIRED):
-            pytest.fail("Helm is not built: run `make control-plane`", pytrace=False)
-        pytest.skip("Helm is not built: run `make control-plane`")
-    return found
+    return Helm.required(request.param, tmp_path_factory.mktemp("helm"))
 
 
 @pytest.fixture(scope="module")

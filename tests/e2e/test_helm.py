@@ -5,7 +5,6 @@ No kubelet runs its Deployment; a pod is made of what the API server has of it.
 
 from __future__ import annotations
 
-import os
 import shlex
 import shutil
 import subprocess
@@ -18,7 +17,7 @@ import yaml
 
 from issuer.sandbox import objects
 from tests.chart.helm import CHART, Helm, HelmError
-from tests.controlplane.fixtures import LOGS, NEWEST, REQUIRED, STARTED, binaries
+from tests.controlplane.fixtures import LOGS, NEWEST, STARTED, binaries
 from tests.controlplane.plane import ControlPlane, documents, path_of
 from tests.controlplane.process import free_port
 from tests.e2e.certmanager import CertManager
@@ -39,12 +38,7 @@ CRDS: Final = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 
 @pytest.fixture(params=["helm3", "helm4"])
 def helm(request: pytest.FixtureRequest, tmp_path: Path) -> Helm:
-    found = Helm.built(request.param, tmp_path)
-    if found is None:
-        if os.environ.get(REQUIRED):
-            pytest.fail("Helm is not built: run `make control-plane`", pytrace=False)
-        pytest.skip("Helm is not built: run `make control-plane`")
-    return found
+    return Helm.required(request.param, tmp_path)
 
 
 @pytest.fixture
