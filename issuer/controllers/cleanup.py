@@ -18,7 +18,7 @@ import msgspec
 from issuer.controllers.certificaterequests import RESOURCE
 from issuer.controllers.issuercache import issuer_id
 from issuer.controllers.manager import Chore
-from issuer.kube.errors import ConflictError, KubeError, LeaseLostError, NotFoundError
+from issuer.kube.errors import ConflictError, ForbiddenError, KubeError, LeaseLostError, NotFoundError
 from issuer.kube.rbac import Rule
 from issuer.observe.logs import get_logger
 
@@ -109,7 +109,7 @@ class CleanupController:
         return ()
 
     async def clean_up(self) -> None:
-        """One round."""
+        """One round. Without the right to delete it ends at the first request, so that the log has a line a minute."""
         deleted = 0
         for id_, requests in (await self._failed()).items():
             entry = self._book.find(id_)
@@ -118,7 +118,11 @@ class CleanupController:
             for request in self._due(entry, requests):
                 if self._stopping.is_set() or deleted == MOST:
                     return
-                deleted += await self._delete(id_, request)
+                try:
+                    deleted += await self._delete(id_, request)
+                except ForbiddenError as error:
+                    self._tell(request, error)
+                    return
 
     def _due(self, entry: CachedIssuer, requests: Iterable[CertificateRequest]) -> list[CertificateRequest]:
         certificates: dict[str, list[CertificateRequest]] = defaultdict(list)
@@ -138,7 +142,11 @@ class CleanupController:
         return found
 
     async def _delete(self, id_: IssuerId, request: CertificateRequest) -> bool:
-        """Delete the very object that was looked at, as it was; one that has changed is looked at in the next round."""
+        """Delete the very object that was looked at, as it was; one that has changed is looked at in the next round.
+
+        Raises:
+            ForbiddenError: the right is missing.
+        """
         meta = request.metadata
         preconditions = {"uid": meta.uid, "resourceVersion": meta.resource_version}
         body = msgspec.json.encode({"kind": "DeleteOptions", "apiVersion": "v1", "preconditions": preconditions})
@@ -146,10 +154,10 @@ class CleanupController:
             await self._client.delete(RESOURCE, meta.namespace, meta.name, body=body)
         except (ConflictError, NotFoundError):
             return False
-        except LeaseLostError:
+        except (LeaseLostError, ForbiddenError):
             raise
         except KubeError as error:
-            log.warning("failed request not deleted", namespace=meta.namespace, name=meta.name, error=str(error))
+            self._tell(request, error)
             return False
         certificate = request.owner.name if request.owner else None
         log.info(
@@ -158,3 +166,8 @@ class CleanupController:
         self._metrics.cleaned_up(kind=id_.kind, namespace=id_.key.namespace, name=id_.key.name)
         await asyncio.sleep(PAUSE)
         return True
+
+    @staticmethod
+    def _tell(request: CertificateRequest, error: KubeError) -> None:
+        meta = request.metadata
+        log.warning("failed request not deleted", namespace=meta.namespace, name=meta.name, error=str(error))

@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from issuer.controllers.program import utc_now
 from issuer.sandbox import objects
@@ -86,9 +87,14 @@ def _annotated(stage: Stage) -> bool:
     return bool(found.metadata.resource_version == seen)
 
 
-@pytest.mark.parametrize("status", [403, 500])
-async def test_a_deletion_that_is_refused_is_told_and_the_others_go_on(new_stage: NewStage, status: int) -> None:
+@pytest.mark.parametrize(("status", "left"), [(403, {"www-1", "www-2"}), (500, {"www-1"})])
+async def test_a_deletion_that_is_refused_is_told_and_without_the_right_no_other_is_tried(
+    new_stage: NewStage, status: int, left: set[str]
+) -> None:
     async with new_stage(BRISK) as stage:
         await several(stage, cleanup={"failedAfter": "2h", "keep": 2})
         stage.cluster.faults.add(Fault(kind="error", method="DELETE", status=status, count=1))
-        assert await clean_up(stage, hours=3) == {"www-1", "www-3", "www-4", "good", *BY_HAND}
+        with capture_logs() as lines:
+            assert await clean_up(stage, hours=3) == {"www-3", "www-4", "good", *BY_HAND, *left}
+        assert [line["name"] for line in lines if line["event"] == "failed request not deleted"] == ["www-1"]
+        assert await clean_up(stage, hours=3) == {"www-3", "www-4", "good", *BY_HAND}
