@@ -21,6 +21,7 @@ COMMANDS: Final = {
     "status": "issuer.cli.status:status",
     "doctor": "issuer.cli.doctor:doctor",
     "check": "issuer.cli.check:check",
+    "cleanup": "issuer.cli.cleanup:cleanup",
     "renew": "issuer.cli.renew:renew",
     "version": "issuer.cli.version:version",
 }

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from issuer.api.issuer import Cleanup
+    from issuer.api.meta import ObjectMeta
     from issuer.api.request import CertificateRequest
     from issuer.controllers.issuercache import CachedIssuer, IssuerCache, IssuerId
     from issuer.kube.client import KubeClient
@@ -51,6 +52,12 @@ def expendable(failed: Iterable[CertificateRequest], spec: Cleanup, now: datetim
     before = now - timedelta(seconds=spec.failed_after.seconds)
     old = [one for one in newest_first[spec.keep :] if one.failed_at is not None and one.failed_at < before]
     return old[::-1]
+
+
+def delete_options(meta: ObjectMeta) -> bytes:
+    """The body of a deletion of that very object, as it was looked at."""
+    preconditions = {"uid": meta.uid, "resourceVersion": meta.resource_version}
+    return msgspec.json.encode({"kind": "DeleteOptions", "apiVersion": "v1", "preconditions": preconditions})
 
 
 def _age(request: CertificateRequest) -> tuple[int, float]:
@@ -148,10 +155,8 @@ class CleanupController:
             ForbiddenError: the right is missing.
         """
         meta = request.metadata
-        preconditions = {"uid": meta.uid, "resourceVersion": meta.resource_version}
-        body = msgspec.json.encode({"kind": "DeleteOptions", "apiVersion": "v1", "preconditions": preconditions})
         try:
-            await self._client.delete(RESOURCE, meta.namespace, meta.name, body=body)
+            await self._client.delete(RESOURCE, meta.namespace, meta.name, body=delete_options(meta))
         except (ConflictError, NotFoundError):
             return False
         except (LeaseLostError, ForbiddenError):

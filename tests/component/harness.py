@@ -11,9 +11,11 @@ from issuer.controllers.program import Options
 from issuer.kube.client import TIMEOUT
 from issuer.pki.csr import parse_pem
 from issuer.sandbox import objects
+from tests.controlplane.cluster import RealCluster
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from issuer.api.request import CertificateRequest
     from issuer.cli.stage import Stage
@@ -57,6 +59,17 @@ async def two_authorities(stage: Stage, name: str = "web", **spec: Any) -> None:
 async def one_authority(stage: Stage, name: str = "alone", **spec: Any) -> None:
     """An issuer with the CDN and nothing else."""
     await stage.apply(objects.issuer(name, [stage.edge(**QUICK)], namespace=stage.namespace, **spec))
+
+
+def admin(stage: Stage, folder: Path) -> str:
+    """The path of a kubeconfig for an admin, with which commands reach the cluster of a stage."""
+    file, cluster = folder / "kubeconfig", stage.cluster
+    if isinstance(cluster, RealCluster):
+        plane = cluster.plane
+        file.write_text(plane.kubeconfig("admin", plane.admin_token, url=cluster.url).read_text())
+    else:
+        file.write_text(cluster.kubeconfig())
+    return str(file)
 
 
 async def at_work(stage: Stage) -> None:

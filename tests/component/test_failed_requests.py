@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from click.testing import CliRunner
 from structlog.testing import capture_logs
 
+from issuer.cli.main import main
 from issuer.controllers.program import utc_now
 from issuer.sandbox import objects
 from issuer.sandbox.cluster import Fault
-from tests.component.harness import BRISK, at_work, ended, one_authority
+from tests.component.harness import BRISK, admin, at_work, ended, one_authority
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from issuer.cli.stage import Stage
     from tests.component.harness import NewStage
 
@@ -78,6 +84,31 @@ async def test_one_that_has_changed_meanwhile_is_not_deleted(new_stage: NewStage
         assert "www-1" in await clean_up(stage, hours=3)
         await stage.cluster.wait_for(lambda: _annotated(stage))
         assert "www-1" not in await clean_up(stage, hours=3)
+
+
+async def call(*arguments: str) -> list[str]:
+    """What the command says, without the log of the controller in this process."""
+    done = await asyncio.to_thread(CliRunner().invoke, main, ["cleanup", *arguments])
+    assert done.exit_code == 0, done.output
+    return [line for line in done.output.splitlines() if line.startswith(("CertificateRequest ", "no "))]
+
+
+async def test_the_command_shows_what_would_go_and_lets_it_go(new_stage: NewStage, tmp_path: Path) -> None:
+    everything = {"www-1", "www-2", "www-3", "www-4", "good", *BY_HAND}
+    async with new_stage(replace(BRISK, cleanup=False)) as stage:
+        await several(stage, cleanup={"failedAfter": "2h", "keep": 2})
+        namespace = stage.namespace
+        where = ("-n", namespace, "--kubeconfig", admin(stage, tmp_path))
+        assert await call(*where, "--dry-run") == ["no failed request is to be deleted"]
+        for name in ("www-1", "www-2", "www-3", "www-4"):
+            status = stage.cluster.get("certificaterequests", namespace, name)["status"]
+            old = {**status, "failureTime": "2026-01-01T00:00:00Z"}
+            await stage.cluster.set_status("certificaterequests", namespace, name, old)
+        old_ones = [f"CertificateRequest {namespace}/www-{revision}" for revision in (1, 2)]
+        assert [line.split(",")[0] for line in await call(*where, "--dry-run")] == old_ones
+        assert set(stage.requests()) == everything
+        assert [line.split(",")[0] for line in await call(*where)] == old_ones
+        assert set(stage.requests()) == everything - {"www-1", "www-2"}
 
 
 def _annotated(stage: Stage) -> bool:

@@ -10,8 +10,7 @@ from click.testing import CliRunner
 
 from issuer.cli.main import main
 from issuer.sandbox.cluster import Fault
-from tests.component.harness import BRISK
-from tests.controlplane.cluster import RealCluster
+from tests.component.harness import BRISK, admin
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,13 +50,7 @@ def issuing(stage: Stage, name: str) -> tuple[str, str]:
 
 async def call(stage: Stage, folder: Path, *arguments: str) -> Result:
     """The command, as an admin, in a thread of its own: the API server may be on this loop."""
-    file, cluster = folder / "kubeconfig", stage.cluster
-    if isinstance(cluster, RealCluster):
-        plane = cluster.plane
-        file.write_text(plane.kubeconfig("admin", plane.admin_token, url=cluster.url).read_text())
-    else:
-        file.write_text(cluster.kubeconfig())
-    line = ["renew", *arguments, "--kubeconfig", str(file)]
+    line = ["renew", *arguments, "--kubeconfig", admin(stage, folder)]
     return await asyncio.to_thread(CliRunner().invoke, main, line)
 
 
