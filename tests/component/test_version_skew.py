@@ -53,16 +53,16 @@ async def accepted(write: Callable[[], Any], seen: Callable[[Manifest], bool], s
 
 
 async def test_an_issuer_with_a_field_of_the_next_version_goes_on_signing(new_stage: NewStage) -> None:
-    def with_recovery(schema: Manifest) -> None:
-        schema["spec"]["properties"]["recovery"] = {"type": "boolean"}
+    def with_novelty(schema: Manifest) -> None:
+        schema["spec"]["properties"]["novelty"] = {"type": "boolean"}
 
-    async with new_stage(hurried(), controlled=False) as stage, next_version(stage, with_recovery):
-        issuer = objects.issuer("local", [stage.backup()], namespace=stage.namespace, recovery=True)
-        await accepted(lambda: stage.apply(issuer), lambda found: found["spec"].get("recovery") is True, stage)
+    async with new_stage(hurried(), controlled=False) as stage, next_version(stage, with_novelty):
+        issuer = objects.issuer("local", [stage.backup()], namespace=stage.namespace, novelty=True)
+        await accepted(lambda: stage.apply(issuer), lambda found: found["spec"].get("novelty") is True, stage)
         await stage.start_controller()
         await stage.ask("one", "local")
         assert reason(await heard(stage, "one")) == "Issued"
-        await until(lambda: "ignores, spec.recovery" in ready_message(stage, "local"))
+        await until(lambda: "ignores, spec.novelty" in ready_message(stage, "local"))
         await stage.stop_controller()
 
 
