@@ -7,7 +7,9 @@ this needs no right to read CustomResourceDefinitions, which a controller of one
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
+
+import msgspec
 
 from issuer.api import crd
 from issuer.api.issuer import GROUP, PLURALS, VERSION
@@ -15,11 +17,8 @@ from issuer.api.issuer import GROUP, PLURALS, VERSION
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    import msgspec
-
 OPENAPI: Final = f"/openapi/v3/apis/{GROUP}/{VERSION}"
 """Where the API server has the schemas of our kinds."""
-_KIND: Final = "x-kubernetes-group-version-kind"
 _PARTS: Final = ("spec", "status")
 """What of an object is ours; the API server itself has its metadata."""
 
@@ -27,19 +26,47 @@ _PARTS: Final = ("spec", "status")
 def expected(kinds: Mapping[str, type[msgspec.Struct]]) -> dict[str, frozenset[str]]:
     """The fields of each of our kinds, as `spec.authorities[].name`, in the CRDs that go with this version."""
     return {
-        definition["spec"]["names"]["kind"]: _fields(definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"])
+        definition["spec"]["names"]["kind"]: _fields(
+            msgspec.convert(definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"], _Schema)
+        )
         for definition in crd.definitions(kinds)
     }
 
 
-def served(document: Mapping[str, Any]) -> dict[str, frozenset[str]]:
-    """The fields of each of our kinds, in the document that the API server has at `OPENAPI`."""
-    schemas = document.get("components", {}).get("schemas", {})
+class _Named(msgspec.Struct, frozen=True):
+    group: str
+    version: str
+    kind: str
+
+
+class _Schema(msgspec.Struct, frozen=True, rename={"named": "x-kubernetes-group-version-kind"}):
+    """A schema, as far as it is read. Whatever it refers to elsewhere (`$ref`) is not ours."""
+
+    properties: dict[str, _Schema] = {}
+    items: _Schema | None = None
+    named: tuple[_Named, ...] = ()
+
+
+class _Components(msgspec.Struct, frozen=True):
+    schemas: dict[str, _Schema] = {}
+
+
+class _Document(msgspec.Struct, frozen=True):
+    components: _Components = _Components()
+
+
+def served(document: bytes) -> dict[str, frozenset[str]]:
+    """The fields of each of our kinds, in the document that the API server has at `OPENAPI`.
+
+    Raises:
+        msgspec.DecodeError: it is no such document.
+    """
+    schemas = msgspec.json.decode(document, type=_Document).components.schemas
     return {
-        named["kind"]: _fields(schema)
+        named.kind: _fields(schema)
         for schema in schemas.values()
-        for named in schema.get(_KIND, ())
-        if (named["group"], named["version"]) == (GROUP, VERSION) and named["kind"] in PLURALS
+        for named in schema.named
+        if (named.group, named.version) == (GROUP, VERSION) and named.kind in PLURALS
     }
 
 
@@ -52,14 +79,14 @@ def outermost(fields: Iterable[str]) -> list[str]:
     return found
 
 
-def _fields(schema: Mapping[str, Any]) -> frozenset[str]:
-    properties = schema.get("properties", {})
-    return frozenset(path for part in _PARTS if part in properties for path in _walk(part, properties[part]))
+def _fields(schema: _Schema) -> frozenset[str]:
+    parts = {part: schema.properties[part] for part in _PARTS if part in schema.properties}
+    return frozenset(path for part, inner in parts.items() for path in _walk(part, inner))
 
 
-def _walk(path: str, schema: Mapping[str, Any]) -> Iterator[str]:
+def _walk(path: str, schema: _Schema) -> Iterator[str]:
     yield path
-    for name, inner in schema.get("properties", {}).items():
+    for name, inner in schema.properties.items():
         yield from _walk(f"{path}.{name}", inner)
-    if isinstance(items := schema.get("items"), dict):
-        yield from _walk(f"{path}[]", items)
+    if schema.items is not None:
+        yield from _walk(f"{path}[]", schema.items)

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from issuer.api.meta import ObjectKey
 from issuer.api.request import CERTIFICATE_NAME_ANNOTATION, REASON_FAILED, signer_of
 from issuer.controllers.census import MAX_SHOWN, labels_of
 from issuer.controllers.issuercache import issuer_id
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from datetime import datetime
 
-    from issuer.api.meta import ObjectKey, ObjectMeta
+    from issuer.api.meta import ObjectMeta
     from issuer.api.request import CertificateRequest
     from issuer.controllers.port import Request
 
@@ -169,7 +170,7 @@ class CertificateCensus:
 def _subject(meta: ObjectMeta) -> ObjectKey:
     """Which Certificate a request is for; the request itself if none owns it."""
     owner = meta.annotation(CERTIFICATE_NAME_ANNOTATION)
-    return meta.key._replace(name=owner) if owner else meta.key
+    return ObjectKey(meta.namespace, owner) if owner else meta.key
 
 
 def _told(found: Counter[tuple[Signer, str]], failing: dict[Issuer, float]) -> Iterator[Measure]:

@@ -64,7 +64,7 @@ class InstalledCRDs:
     async def look(self) -> None:
         """Compare once. Where the schemas cannot be read, nothing is known, and nothing is wrong."""
         try:
-            served = installed.served(msgspec.json.decode(await self._client.read(installed.OPENAPI)))
+            served = installed.served(await self._client.read(installed.OPENAPI))
         except (KubeError, msgspec.DecodeError) as error:
             log.debug("the schemas of the CRDs cannot be read", error=str(error))
             return

@@ -233,14 +233,17 @@ class RehearsalController:
             self._tell(current, authority, FAILED, f"spec.rehearsal.dnsNames: {error.message}", 0.0)
             return
         patience = next(one.common.timeouts.turn.seconds for one in current.plan.authorities if one.name == authority)
-        outcome = await self._engine.sign(
-            order,
-            current.plan,
-            deadline=begun + patience,
-            only=frozenset({authority}),
-            single_attempt=True,
-        )
-        self._engine.settle(order.uid, None)
+        try:
+            outcome = await self._engine.sign(
+                order,
+                current.plan,
+                deadline=begun + patience,
+                only=frozenset({authority}),
+                single_attempt=True,
+            )
+        finally:
+            # However it ended, nobody receives anything: what was made, or may have been, is to be revoked.
+            self._engine.settle(order.uid, None)
         seconds = loop.time() - begun
         if isinstance(outcome, Issued):
             self._tell(current, authority, SUCCEEDED, "", seconds)

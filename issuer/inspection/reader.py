@@ -181,8 +181,10 @@ class Reader:
         return await collection.all(target.namespace, severity=ERROR if kind == own else NOTE)
 
     async def _served(self) -> dict[str, frozenset[str]] | None:
-        document = await self._schemas(installed.OPENAPI)
-        return None if document is None else installed.served(document)
+        try:
+            return installed.served(await self._client.read(installed.OPENAPI))
+        except (KubeError, msgspec.DecodeError):
+            return None
 
     async def _cert_manager(self) -> CertManager | None:
         document = await self._schemas(CERT_MANAGER_OPENAPI)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+import msgspec
 import pytest
 
 from issuer.api import crd, installed
@@ -17,7 +18,9 @@ EXPECTED = installed.expected(registry.configs())
 
 def document(*definitions: Any) -> Any:
     """What an API server with these CRDs has at `installed.OPENAPI`; the sandbox's is held to a real one elsewhere."""
-    return openapi.answer(installed.OPENAPI, [kind for one in definitions for kind in from_crd(one)])
+    return msgspec.json.encode(
+        openapi.answer(installed.OPENAPI, [kind for one in definitions for kind in from_crd(one)])
+    )
 
 
 def test_the_crds_of_this_version_have_what_it_expects() -> None:
@@ -39,7 +42,15 @@ def test_a_field_that_is_missing_is_named_with_all_that_is_in_it() -> None:
 
 @pytest.mark.parametrize("other", [{}, {"components": {}}, {"components": {"schemas": {"io.example.Thing": {}}}}])
 def test_a_document_without_our_kinds_has_none(other: Any) -> None:
-    assert installed.served(other) == {}
+    assert installed.served(msgspec.json.encode(other)) == {}
+
+
+@pytest.mark.parametrize(
+    "other", [b"", b"[]", b"null", b'{"components": null}', b'{"components": {"schemas": {"a": {"properties": 1}}}}']
+)
+def test_what_is_no_such_document_is_told_as_that(other: bytes) -> None:
+    with pytest.raises(msgspec.DecodeError):
+        installed.served(other)
 
 
 def test_a_field_is_not_within_another_that_begins_like_it() -> None:

@@ -70,6 +70,17 @@ async def test_what_cannot_be_read_is_no_problem_and_forgets_none() -> None:
     assert crds.problem is not None
 
 
+@pytest.mark.parametrize("answer", [b"[]", b"<html>", b'{"components": {"schemas": {"one": []}}}'])
+async def test_an_answer_that_is_no_schema_ends_nothing(answer: bytes) -> None:
+    class Proxy:
+        async def read(self, _path: str) -> bytes:
+            return answer
+
+    crds = InstalledCRDs(cast("Any", Proxy()), {"CDNIssuer": FIELDS})
+    await crds.look()
+    assert crds.problem is None
+
+
 class Watch:
     """The changes of one issuer, told to who looks for other controllers."""
 
