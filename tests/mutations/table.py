@@ -14,6 +14,7 @@ from tests.mutations import (
     messages,
     observe,
     passes,
+    upkeep,
     words,
 )
 
@@ -30,5 +31,6 @@ MUTATIONS: Final[tuple[Mutation, ...]] = (
     *kube.MUTATIONS,
     *messages.MUTATIONS,
     *observe.MUTATIONS,
+    *upkeep.MUTATIONS,
     *words.MUTATIONS,
 )
