@@ -9,8 +9,9 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from issuer.api import condition
-from issuer.api.duration import Duration, InvalidDurationError, human
+from issuer.api.duration import Duration, InvalidDurationError
 from issuer.api.meta import format_time, parse_time
+from issuer.api.risks import kept_key, running_out, short_history
 from issuer.authorities.cloudflare_order import VALIDITIES
 from issuer.inspection.findings import ERROR, WARNING, Finding, title
 from issuer.inspection.requests import renew
@@ -27,10 +28,6 @@ ISSUING: Final = "Issuing"
 FIRST_BACKOFF: Final = timedelta(hours=1)
 MOST_DOUBLINGS: Final = 5
 """cert-manager's, unless it is told otherwise: 1 h up to 32 h (`pkg/controller/certificates/trigger`)."""
-OVERDUE: Final = timedelta(minutes=10)
-"""How long after its renewal time a Certificate may be without a new certificate and nothing be said."""
-NEAR: Final = timedelta(days=3)
-"""Of what is left of a certificate whose renewal fails: less than this is an error."""
 REQUESTED: Final = timedelta(seconds=60)
 """How long cert-manager may take to make a request."""
 DAY: Final = 86400.0
@@ -76,26 +73,15 @@ def certificate_risks(certificate: Certificate, issuer: IssuerSpec | None, snaps
     """What is set up so that it will hurt. `issuer` is the specification of its issuer, if that can be read."""
     about, name, spec = title(KIND, *certificate.metadata.key), certificate.metadata.key, certificate.spec
     with_cloudflare = issuer is not None and any(authority.kind == "cloudflare" for authority in issuer.authorities)
-    limit = spec.revision_history_limit
-    by_default = limit is None and snapshot.cert_manager is not None and snapshot.cert_manager.keeps_one
-    if with_cloudflare and (limit == 1 or by_default):
-        yield Finding(
-            severity=WARNING,
-            code="HistoryTooShort",
-            object=about,
-            sentence=f"with revisionHistoryLimit 1{' (the default)' if by_default else ''} it is not Ready for as long "
-            "as a renewal takes, since Cloudflare sets the common name; 2 keeps it Ready",
-            fix=_patch(*name, '{"spec":{"revisionHistoryLimit":2}}'),
-        )
-    if spec.private_key.rotation_policy == "Never":
-        yield Finding(
-            severity=WARNING,
-            code="KeyNotRotated",
-            object=about,
-            sentence="with privateKey.rotationPolicy Never each renewal has the same key, and what has failed with it "
-            "can keep cert-manager from trying again",
-            fix=_patch(*name, '{"spec":{"privateKey":{"rotationPolicy":"Always"}}}'),
-        )
+    version = snapshot.cert_manager
+    for risk in (
+        short_history(spec.revision_history_limit, version, with_cloudflare=with_cloudflare),
+        kept_key(spec.private_key.rotation_policy, version),
+    ):
+        if risk is not None:
+            yield Finding(
+                severity=WARNING, code=risk.code, object=about, sentence=risk.sentence, fix=_patch(*name, risk.patch)
+            )
     if with_cloudflare:
         yield from _duration(certificate, about)
 
@@ -132,27 +118,20 @@ def _without_request(certificate: Certificate, snapshot: Snapshot) -> Iterator[F
 
 
 def _time_left(certificate: Certificate, snapshot: Snapshot, *, is_renewing: bool) -> Iterator[Finding]:
-    ends, due = certificate.status.ends, parse_time(certificate.status.renewal_time)
-    if ends is None:
-        return
-    about, left = title(KIND, *certificate.metadata.key), ends - snapshot.now
-    if left <= timedelta(0):
+    status = certificate.status
+    risk = running_out(
+        status.ends,
+        parse_time(status.renewal_time),
+        snapshot.now,
+        is_renewing=is_renewing,
+        secret=certificate.spec.secret_name,
+    )
+    if risk is not None:
         yield Finding(
-            severity=ERROR,
-            code="Expired",
-            object=about,
-            sentence=f"the certificate in Secret {certificate.spec.secret_name} has ended at {format_time(ends)}",
-            fix=renew(*certificate.metadata.key),
-        )
-    elif (due is not None and snapshot.now - due > OVERDUE) or (
-        left < NEAR and is_renewing and due is not None and due < snapshot.now
-    ):
-        yield Finding(
-            severity=ERROR if left < NEAR else WARNING,
-            code="ExpiresSoon" if left < NEAR else "RenewalOverdue",
-            object=about,
-            sentence=f"its renewal was due at {format_time(due)} and has not come through; the certificate in Secret "
-            f"{certificate.spec.secret_name} ends in {human(left.total_seconds())}, at {format_time(ends)}",
+            severity=WARNING if risk.code == "RenewalOverdue" else ERROR,
+            code=risk.code,
+            object=title(KIND, *certificate.metadata.key),
+            sentence=risk.sentence,
             fix=renew(*certificate.metadata.key),
         )
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import msgspec
 
 from issuer.api import installed
+from issuer.api.certmanager import OPENAPI, cert_manager
 from issuer.api.issuer import CLUSTER_ISSUER_KIND, GROUP, ISSUER_KIND, PLURALS, Issuer
 from issuer.api.meta import ObjectKey, ObjectMeta, parse_time
 from issuer.api.request import GROUP as CERT_MANAGER
@@ -31,7 +32,6 @@ from issuer.inspection.snapshot import (
     ISSUERS,
     REQUESTS,
     Certificate,
-    CertManager,
     IssuerKey,
     Lease,
     SecretView,
@@ -48,6 +48,7 @@ from issuer.pki.validity import not_after
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Mapping
 
+    from issuer.api.certmanager import CertManager
     from issuer.kube.client import KubeClient
 
 
@@ -58,9 +59,6 @@ AT_ONCE: Final = 8
 LOOK_AGAIN: Final = 3.0
 """Seconds after which a Lease that looks stale is read again: this machine's clock may be wrong, and a Lease that has
 changed meanwhile is alive. It is renewed every two seconds."""
-CERT_MANAGER_OPENAPI: Final = "/openapi/v3/apis/cert-manager.io/v1"
-SINCE_1_9: Final = "literalSubject"
-"""A field of a Certificate's specification that cert-manager has since 1.9."""
 APPROVER: Final = "system:serviceaccount:cert-manager:cert-manager"
 ACCESS_REVIEWS: Final = Resource("authorization.k8s.io", "v1", "subjectaccessreviews", namespaced=False)
 
@@ -187,24 +185,11 @@ class Reader:
             return None
 
     async def _cert_manager(self) -> CertManager | None:
-        document = await self._schemas(CERT_MANAGER_OPENAPI)
-        schemas = (document or {}).get("components", {}).get("schemas", {})
-        for schema in schemas.values():
-            if any(named.get("kind") == "Certificate" for named in schema.get("x-kubernetes-group-version-kind", ())):
-                spec = schema.get("properties", {}).get("spec", {}).get("properties", {})
-                told = str(spec.get("revisionHistoryLimit", {}).get("description", ""))
-                return CertManager(
-                    too_old="secretName" in spec and SINCE_1_9 not in spec, keeps_one="Default value is `1`" in told
-                )
-        return None
-
-    async def _schemas(self, path: str) -> Mapping[str, Any] | None:
-        """The schemas of a group. Whoever may talk to the API server may read them; nothing is concluded without."""
+        """The schemas of its kinds. Whoever may talk to the API server may read them; nothing is concluded without."""
         try:
-            document: Mapping[str, Any] = msgspec.json.decode(await self._client.read(path))
+            return cert_manager(msgspec.json.decode(await self._client.read(OPENAPI)))
         except (KubeError, msgspec.DecodeError):
             return None
-        return document
 
     async def _secrets(self, issuers: Iterable[Issuer], notes: Notes) -> dict[ObjectKey, SecretView | None]:
         wanted = list(dict.fromkeys(need.secret for issuer in issuers for need in needs(issuer)))[:MOST_NAMED]

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
+    from issuer.api.certmanager import CertManager
     from issuer.inspection.findings import Finding
 
 CERTIFICATES: Final = Resource(CERT_MANAGER, CERT_MANAGER_VERSION, "certificates")
@@ -101,19 +102,6 @@ class SecretView:
 
     keys: frozenset[str]
     ends: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class CertManager:
-    """What the schema of cert-manager's Certificate tells of its version.
-
-    Attributes:
-        too_old: it is older than 1.9.
-        keeps_one: one request is kept for each Certificate unless it says more (from 1.18 on).
-    """
-
-    too_old: bool = False
-    keeps_one: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

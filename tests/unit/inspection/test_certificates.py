@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from issuer.api import installed
+from issuer.api.certmanager import CertManager
 from issuer.authorities import registry
 from issuer.inspection.findings import Finding, summary
-from issuer.inspection.snapshot import CertManager
 from tests.unit.inspection.inspection_case import (
     APPROVED,
     BACKUP,

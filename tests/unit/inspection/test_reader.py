@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
+from issuer.api import certmanager
 from issuer.api.meta import ObjectKey
 from issuer.inspection import collection, reader
 from issuer.inspection.diagnosis import diagnose
@@ -235,12 +236,12 @@ async def test_the_version_of_cert_manager_shows_in_its_schema() -> None:
     one = {"revisionHistoryLimit": {"description": "Default value is `1`."}, "literalSubject": {}}
     api = Api()
     for spec, too_old, keeps_one in (({}, True, False), ({"literalSubject": {}}, False, False), (one, False, True)):
-        api.schemas[reader.CERT_MANAGER_OPENAPI] = schema(**spec)
+        api.schemas[certmanager.OPENAPI] = schema(**spec)
         found = (await read(api, Target("all", "shop"))).cert_manager
         assert found is not None
         assert (found.too_old, found.keeps_one) == (too_old, keeps_one)
-    api.schemas[reader.CERT_MANAGER_OPENAPI] = schema()
-    del api.schemas[reader.CERT_MANAGER_OPENAPI]["components"]["schemas"]["x"]["properties"]["spec"]
+    api.schemas[certmanager.OPENAPI] = schema()
+    del api.schemas[certmanager.OPENAPI]["components"]["schemas"]["x"]["properties"]["spec"]
     found = (await read(api, Target("all", "shop"))).cert_manager
     assert found is not None
     assert not found.too_old, "a schema that tells nothing of the fields"
