@@ -77,6 +77,7 @@ class RequestStatus(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     conditions: tuple[Condition, ...] = ()
     certificate: str | None = None
     failure_time: str | None = None
+    ca: str | None = None
 
 
 class CertificateRequest(msgspec.Struct, frozen=True, gc=False):
@@ -221,7 +222,8 @@ class CertificateRequest(msgspec.Struct, frozen=True, gc=False):
         and to tell when it may go.
         """
         if not self.is_finished:
-            return replace(self, status=replace(self.status, certificate=None)) if self.status.certificate else self
+            carries = self.status.certificate or self.status.ca
+            return replace(self, status=replace(self.status, certificate=None, ca=None)) if carries else self
         meta, ready = self.metadata, self.ready
         kept = ObjectMeta(
             name=meta.name, namespace=meta.namespace, uid=meta.uid, resource_version=meta.resource_version

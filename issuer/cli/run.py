@@ -136,6 +136,11 @@ def own_namespace() -> str:
     "--rehearsals/--no-rehearsals", default=True, help="Rehearse the authorities of issuers that have spec.rehearsal."
 )
 @click.option(
+    "--certificate-health/--no-certificate-health",
+    default=True,
+    help="Watch Certificates for what is wrong with them; needs the rights to list and watch them.",
+)
+@click.option(
     "--grace",
     type=Seconds(),
     default="25s",
@@ -281,6 +286,7 @@ def _options(flags: dict[str, Any]) -> Options:
         grace=flags["grace"],
         allow_insecure_endpoints=flags["allow_insecure_endpoints"],
         rehearsals=flags["rehearsals"],
+        certificate_health=flags["certificate_health"],
     )
 
 
@@ -295,6 +301,7 @@ def _starting(flags: dict[str, Any], options: Options) -> dict[str, object]:
         "recovery": options.recovery,
         "cleanup": options.cleanup,
         "rehearsals": options.rehearsals,
+        "certificate_health": options.certificate_health,
         "listen": f"[{listen.host}]:{listen.port}" if ":" in listen.host else f"{listen.host}:{listen.port}",
         "identity": options.identity,
         "lease": f"{options.lease_namespace}/{options.lease_name}" if options.leader_election else None,

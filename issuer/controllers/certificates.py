@@ -23,7 +23,7 @@ from issuer.controllers.census import MAX_SHOWN, labels_of
 from issuer.controllers.issuercache import issuer_id
 from issuer.observe import families
 from issuer.observe.metrics import Measure
-from issuer.pki.validity import not_after
+from issuer.pki.validity import Chains, not_after
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -63,6 +63,8 @@ class Held(NamedTuple):
     signer: Signer
     expires: datetime
     carrier: Carrier
+    above: datetime | None = None
+    """When the first of the CAs above it ends; None: not known."""
 
 
 @dataclass(slots=True)
@@ -91,6 +93,7 @@ class CertificateCensus:
         self._now = now
         self._records: dict[ObjectKey, Record] = {}
         self._names: dict[Signer, Signer] = {}
+        self._chains = Chains()
         self._measures: tuple[Measure, ...] = ()
 
     def note(self, request: CertificateRequest, leaf: bytes | None) -> None:
@@ -107,7 +110,8 @@ class CertificateCensus:
             return
         if record.held is None or record.held.expires <= expires:
             signer = (*labels_of(issuer_id(request.issuer_ref, meta.namespace)), signer_of(request) or "")
-            record.held = Held(self._names.setdefault(signer, signer), expires, carrier)
+            above = self._chains.ends(request.status.certificate or "", request.status.ca or "")
+            record.held = Held(self._names.setdefault(signer, signer), expires, carrier, above)
         if record.waiting is not None and record.waiting.uid == carrier.uid:
             record.waiting = None
 
@@ -115,6 +119,11 @@ class CertificateCensus:
         """When the certificate ends that a request is to take the place of; None: not known, or there is none."""
         record = self._records.get(_subject(request.metadata))
         return record.held.expires if record is not None and record.held is not None else None
+
+    def held(self, certificate: ObjectKey) -> Held | None:
+        """The newest certificate of a Certificate; None: none is known."""
+        record = self._records.get(certificate)
+        return record.held if record is not None else None
 
     def _record(self, key: ObjectKey) -> Record:
         record = self._records.get(key)

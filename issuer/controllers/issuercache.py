@@ -74,6 +74,8 @@ class CachedIssuer:
     rehearsal: Rehearsal | None = None
     recovery: Recovery = Recovery()  # noqa: RUF009 - frozen
     cleanup: Cleanup = Cleanup()  # noqa: RUF009 - frozen
+    kinds: frozenset[str] = frozenset()
+    """Of its authorities."""
 
 
 class IssuerCache:
@@ -143,6 +145,7 @@ class IssuerCache:
         context = replace(self._context, namespace=issuer.metadata.namespace or self._cluster_namespace)
         plan, view = None, IssuerView(title=str(id_))
         rehearsal, recovery, cleanup = None, Recovery(), Cleanup()
+        kinds: frozenset[str] = frozenset()
         try:
             spec = parse(issuer.spec, registry.KINDS)
             plan = IssuerPlan(
@@ -161,6 +164,7 @@ class IssuerCache:
         else:
             rehearsal = spec.rehearsal
             recovery, cleanup = spec.recovery, spec.cleanup
+            kinds = frozenset(authority.kind for authority in spec.authorities)
             self._deadlines[id_] = spec.deadline.seconds
             self._deadlines.move_to_end(id_)
             if len(self._deadlines) > MOST_DEADLINES:
@@ -184,6 +188,7 @@ class IssuerCache:
             rehearsal=rehearsal,
             recovery=recovery,
             cleanup=cleanup,
+            kinds=kinds,
         )
 
 

@@ -18,6 +18,7 @@ from issuer.authorities import registry
 from issuer.authorities.base import AuthorityContext
 from issuer.authorities.transport import SharedTransport
 from issuer.controllers.certificaterequests import RESOURCE, CertificateRequests
+from issuer.controllers.certificatehealth import CertificateHealthController
 from issuer.controllers.certificates import CertificateCensus
 from issuer.controllers.cleanup import CleanupController
 from issuer.controllers.delivery import StatusWriter
@@ -73,6 +74,7 @@ class Options:
         allow_insecure_endpoints: authorities may be reached over plain http.
         pace: seconds between two tries at a request.
         rehearsals: issuers that ask for it are rehearsed.
+        certificate_health: whether Certificates of our issuers are watched for what is wrong with them.
     """
 
     namespaces: Sequence[str] = ()
@@ -91,6 +93,7 @@ class Options:
     allow_insecure_endpoints: bool = False
     pace: Pace = Pace()  # noqa: RUF009 - frozen
     rehearsals: bool = True
+    certificate_health: bool = True
 
 
 def utc_now() -> datetime:
@@ -207,6 +210,17 @@ class Program(Manager):
                     topics=topics,
                     events=self.events,
                     metrics=metrics,
+                    now=utc_now,
+                )
+            )
+        if options.certificate_health:
+            self.add(
+                CertificateHealthController(
+                    client=client,
+                    namespaces=namespaces,
+                    book=self.book,
+                    census=certificates,
+                    events=self.events,
                     now=utc_now,
                 )
             )

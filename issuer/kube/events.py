@@ -102,7 +102,7 @@ class EventRecorder:
         self._draining = False
         self._ended = False
 
-    def emit(self, regarding: ObjectReference, type_: EventType, reason: str, message: str) -> None:
+    def emit(self, regarding: ObjectReference, type_: EventType, reason: str, message: str, *, once: str = "") -> None:
         """Take a note. Never blocks, never raises; must be called on the event loop.
 
         Args:
@@ -110,6 +110,8 @@ class EventRecorder:
             type_: `Warning` is what a person should look at.
             reason: one word in camel case, for machines.
             message: for people; at most `MAX_NOTE` bytes are kept. No secret, no CSR.
+            once: names the Event, with its object, as lower-case letters and digits: a process that comes after this
+                one, and says it again, then makes no second one for as long as the first is kept.
         """
         clock, now = self._monotonic(), self._now()
         key = (regarding.who, type_, reason, _family(message))
@@ -130,6 +132,7 @@ class EventRecorder:
         new = self._series[key] = Series(
             regarding, type_, reason, fitting(message), first=now, last=now, happened=clock
         )
+        new.suffix = once or new.suffix
         self._series.move_to_end(key)
         if len(self._series) > MAX_REMEMBERED:
             self._series.popitem(last=False)

@@ -210,6 +210,15 @@ FAILING_RENEWAL: Final = Family(
     ISSUER,
     look="Alert below three days: `CDNIssuerCertificateExpiresSoon`.",
 )
+CERTIFICATE_FINDINGS: Final = Family(
+    "certificate_findings",
+    "gauge",
+    "Certificates of our issuers with something wrong, by what: Expired, ExpiresSoon or RenewalOverdue (a renewal does "
+    "not come through), ChainExpires or ChainEndsFirst (a CA above it ends), HistoryTooShort, KeyNotRotated.",
+    ("finding",),
+    look="An event on each Certificate says what to do. `KeyNotRotated` is for information. `ChainExpires`: look at "
+    "once. None of it where the controller runs with `--no-certificate-health`.",
+)
 AWAITING_RENEWAL: Final = Family(
     "certificates_awaiting_renewal",
     "gauge",
@@ -354,7 +363,7 @@ SECTIONS: Final[tuple[tuple[str, tuple[Family, ...]], ...]] = (
             ISSUERS_LEFT_OUT,
         ),
     ),
-    ("Certificates", (CERTIFICATES, FAILING_RENEWAL, AWAITING_RENEWAL, RENEWED)),
+    ("Certificates", (CERTIFICATES, FAILING_RENEWAL, CERTIFICATE_FINDINGS, AWAITING_RENEWAL, RENEWED)),
     (
         "Calls to authorities",
         (CALLS, CALL_DURATION, RETRIES, LIMIT_WAIT, BREAKER_OPENED, FAILOVERS, ADOPTED, ORPHANS),
