@@ -7,7 +7,7 @@ programs and stays the same, a sentence is for people and may change.
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Final, Generic, Literal, NamedTuple, TypeVar, get_args
 
 from issuer.api.duration import human
 from issuer.api.meta import format_time
@@ -17,16 +17,15 @@ if TYPE_CHECKING:
 
     from issuer.api.certmanager import CertManager
 
-RiskCode = Literal[
-    "Expired",
-    "ExpiresSoon",
-    "RenewalOverdue",
-    "ChainExpires",
-    "ChainEndsFirst",
-    "HistoryTooShort",
-    "KeyNotRotated",
-]
+TimeCode = Literal["Expired", "ExpiresSoon", "RenewalOverdue"]
+ChainCode = Literal["ChainExpires", "ChainEndsFirst"]
+SpecCode = Literal["HistoryTooShort", "KeyNotRotated"]
+RiskCode = TimeCode | ChainCode | SpecCode
+Code_co = TypeVar("Code_co", bound=RiskCode, covariant=True)
 
+SPEC_CODES: Final[tuple[SpecCode, ...]] = get_args(SpecCode)
+"""What a renewal does not change."""
+CODES: Final[tuple[RiskCode, ...]] = (*get_args(TimeCode), *get_args(ChainCode), *SPEC_CODES)
 NEAR: Final = timedelta(days=3)
 """Of what is left of a certificate whose renewal fails: less than this is an error."""
 OVERDUE: Final = timedelta(minutes=10)
@@ -35,7 +34,7 @@ CA_ENDS: Final = timedelta(days=30)
 """How long before its end a CA is told of."""
 
 
-class Risk(NamedTuple):
+class Risk(NamedTuple, Generic[Code_co]):
     """One thing that is wrong with a Certificate.
 
     Attributes:
@@ -45,13 +44,13 @@ class Risk(NamedTuple):
         patch: a merge patch of the Certificate that does it; empty if none does.
     """
 
-    code: RiskCode
+    code: Code_co
     sentence: str
     remedy: str
     patch: str = ""
 
 
-def kept_key(policy: str, version: CertManager | None) -> Risk | None:
+def kept_key(policy: str, version: CertManager | None) -> Risk[SpecCode] | None:
     """The same key with each renewal.
 
     Args:
@@ -70,7 +69,7 @@ def kept_key(policy: str, version: CertManager | None) -> Risk | None:
     )
 
 
-def short_history(limit: int | None, version: CertManager | None, *, with_cloudflare: bool) -> Risk | None:
+def short_history(limit: int | None, version: CertManager | None, *, with_cloudflare: bool) -> Risk[SpecCode] | None:
     """One request is kept, and the authority changes what was asked for.
 
     Args:
@@ -92,7 +91,7 @@ def short_history(limit: int | None, version: CertManager | None, *, with_cloudf
 
 def running_out(
     ends: datetime | None, due: datetime | None, now: datetime, *, is_renewing: bool, secret: str
-) -> Risk | None:
+) -> Risk[TimeCode] | None:
     """The certificate in use has ended, or its renewal does not come through.
 
     Args:
@@ -117,7 +116,7 @@ def running_out(
     )
 
 
-def ending_chain(ends: datetime, above: datetime | None, now: datetime) -> Risk | None:
+def ending_chain(ends: datetime, above: datetime | None, now: datetime) -> Risk[ChainCode] | None:
     """A CA of the chain ends before the certificate does, or with it and soon: then no renewal lasts.
 
     Args:

@@ -1,6 +1,6 @@
 """What is wrong with Certificates that name one of our issuers: counted, and told once on each as an event.
 
-What is wrong `api.risks` judges, as for `doctor`. Here Certificates are watched, and all of them are looked at: when any
+What is wrong `api.risks` judges, as for `doctor`. Here Certificates are watched, and all of them are looked at when any
 has changed, and once a minute, since time alone makes some of it.
 
     known of a Certificate    its own specification and status, trimmed; the chain of its newest certificate, from the
@@ -20,7 +20,7 @@ import contextlib
 import hashlib
 from collections import Counter
 from sys import intern
-from typing import TYPE_CHECKING, Final, NamedTuple, get_args
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
@@ -30,7 +30,7 @@ from issuer.api.condition import Condition
 from issuer.api.issuer import GROUP, PLURALS
 from issuer.api.meta import ObjectMeta, parse_time
 from issuer.api.request import IssuerRef
-from issuer.api.risks import RiskCode, ending_chain, kept_key, running_out, short_history
+from issuer.api.risks import CODES, SPEC_CODES, ending_chain, kept_key, running_out, short_history
 from issuer.controllers.certificaterequests import RESOURCE as REQUESTS
 from issuer.controllers.issuercache import issuer_id
 from issuer.controllers.reporter import reference
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from issuer.api.certmanager import CertManager
-    from issuer.api.risks import Risk
+    from issuer.api.risks import Risk, RiskCode
     from issuer.controllers.certificates import CertificateCensus
     from issuer.controllers.issuercache import IssuerCache
     from issuer.kube.client import KubeClient
@@ -58,9 +58,6 @@ if TYPE_CHECKING:
 log = get_logger(__name__)
 
 CERTIFICATES: Final = Resource(REQUESTS.group, REQUESTS.version, api.PLURAL)
-CODES: Final[tuple[RiskCode, ...]] = get_args(RiskCode)
-OF_THE_SPEC: Final = ("HistoryTooShort", "KeyNotRotated")
-"""What a renewal does not change."""
 EVERY: Final = 60.0
 """Seconds between two looks while nothing changes."""
 PAUSE: Final = 5.0
@@ -214,16 +211,16 @@ class CertificateHealthController:
     async def run(self) -> None:
         """Watch, look and tell until drained."""
         stopping = asyncio.create_task(self._stopping.wait())
-        work = [asyncio.create_task(self._certificates.run()), asyncio.create_task(self._look_on())]
+        watching, looking = asyncio.create_task(self._certificates.run()), asyncio.create_task(self._look_on())
         try:
-            await asyncio.wait({stopping, *work}, return_when=asyncio.FIRST_COMPLETED)
-            for task in work:
+            await asyncio.wait({stopping, watching, looking}, return_when=asyncio.FIRST_COMPLETED)
+            for task in (watching, looking):
                 if task.done():
                     task.result()
         finally:
-            for task in (stopping, *work):
-                task.cancel()
-            await asyncio.gather(stopping, *work, return_exceptions=True)
+            for each in (stopping, watching, looking):
+                each.cancel()
+            await asyncio.gather(stopping, watching, looking, return_exceptions=True)
 
     async def drain(self, grace: float) -> None:  # noqa: ARG002 - there is nothing to wait for
         """Tell nothing more."""
@@ -299,7 +296,7 @@ class CertificateHealthController:
         self._version = certmanager.cert_manager(document) or self._version
         self._version_due = _loop_time() + VERSION_EVERY
 
-    def _judged(self, certificate: WatchedCertificate, now: datetime) -> list[Risk]:
+    def _judged(self, certificate: WatchedCertificate, now: datetime) -> list[Risk[RiskCode]]:
         """What is wrong with one; nothing where it cannot be judged, which the log tells now and then."""
         key = certificate.metadata.key
         try:
@@ -311,7 +308,7 @@ class CertificateHealthController:
                 log.exception("Certificate not judged", **key._asdict(), error=kind, left_out=left_out or None)
             return []
 
-    def _risks(self, certificate: WatchedCertificate, now: datetime) -> Iterator[Risk | None]:
+    def _risks(self, certificate: WatchedCertificate, now: datetime) -> Iterator[Risk[RiskCode] | None]:
         meta, spec, status = certificate.metadata, certificate.spec, certificate.status
         entry = self._book.find(issuer_id(spec.issuer_ref, meta.namespace))
         with_cloudflare = entry is not None and "cloudflare" in entry.kinds
@@ -323,7 +320,7 @@ class CertificateHealthController:
         yield short_history(spec.revision_history_limit, self._version, with_cloudflare=with_cloudflare)
         yield kept_key(spec.private_key.rotation_policy, self._version)
 
-    def _tell(self, certificate: WatchedCertificate, risk: Risk, mark: Mark) -> None:
+    def _tell(self, certificate: WatchedCertificate, risk: Risk[RiskCode], mark: Mark) -> None:
         about = reference(certificate.metadata, api.KIND, CERTIFICATES.api_version)
         message = f"{risk.sentence[:1].upper()}{risk.sentence[1:]}; {risk.remedy}"
         named = hashlib.sha256(f"{certificate.metadata.uid} {mark}".encode()).hexdigest()[:16]
@@ -332,8 +329,8 @@ class CertificateHealthController:
         )
 
 
-def _mark(risk: Risk, certificate: WatchedCertificate) -> Mark:
-    revision = 0 if risk.code in OF_THE_SPEC else certificate.status.revision
+def _mark(risk: Risk[RiskCode], certificate: WatchedCertificate) -> Mark:
+    revision = 0 if risk.code in SPEC_CODES else certificate.status.revision
     return Mark(risk.code, certificate.metadata.generation, revision)
 
 

@@ -17,8 +17,8 @@ from issuer.api.request import CertificateRequest
 from issuer.authorities import registry
 from issuer.authorities.base import AuthorityContext
 from issuer.authorities.transport import SharedTransport
-from issuer.controllers.certificaterequests import RESOURCE, CertificateRequests
 from issuer.controllers.certificatehealth import CertificateHealthController
+from issuer.controllers.certificaterequests import RESOURCE, CertificateRequests
 from issuer.controllers.certificates import CertificateCensus
 from issuer.controllers.cleanup import CleanupController
 from issuer.controllers.delivery import StatusWriter

@@ -216,8 +216,8 @@ CERTIFICATE_FINDINGS: Final = Family(
     "Certificates of our issuers with something wrong, by what: Expired, ExpiresSoon or RenewalOverdue (a renewal does "
     "not come through), ChainExpires or ChainEndsFirst (a CA above it ends), HistoryTooShort, KeyNotRotated.",
     ("finding",),
-    look="An event on each Certificate says what to do. `KeyNotRotated` is for information. `ChainExpires`: look at "
-    "once. None of it where the controller runs with `--no-certificate-health`.",
+    look="An event on each Certificate says what to do. `KeyNotRotated` is for information. Alert on "
+    "`ChainExpires` (`CDNIssuerChainExpires`). There is none where the controller runs with `--no-certificate-health`.",
 )
 AWAITING_RENEWAL: Final = Family(
     "certificates_awaiting_renewal",

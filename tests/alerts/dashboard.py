@@ -309,6 +309,13 @@ ROWS: Final[dict[str, tuple[Panel, ...]]] = {
             ),
             unit="s",
         ),
+        Panel(
+            "What is wrong with Certificates",
+            "An event on each says what to do; KeyNotRotated is for information. Runbook: "
+            "docs/alerts.md#cdnissuerchainexpires",
+            ((f"max by (finding) (cdn_issuer_certificate_findings{{{INSTALLED}}}) > 0", "{{finding}}"),),
+            width=24,
+        ),
     ),
     "The controller": (
         Panel(

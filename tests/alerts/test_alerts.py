@@ -30,6 +30,7 @@ FAILOVERS = f'cdn_issuer_failovers_total{{{WHO},from="edge",to="backup",cause="u
 USED = f"cdn_issuer_authority_rate_limit_used_ratio{{{EDGE}}}"
 PENDING = f"cdn_issuer_oldest_pending_request_age_seconds{{{WHO}}}"
 EXPIRY = f"cdn_issuer_failing_renewal_expires_in_seconds{{{WHO}}}"
+CHAIN = f'cdn_issuer_certificate_findings{{{POD},finding="%s"}}'
 UNAPPROVED = f"cdn_issuer_unapproved_requests{{{POD}}}"
 LEADER = f"cdn_issuer_leader{{{POD}}}"
 OTHER_POD = 'cdn_issuer_leader{job="cdn-issuer",namespace="cdn",pod="b"}'
@@ -54,6 +55,12 @@ CASES = {
         12,
         40,
         [{FAILED % c: "_x9 1+1x60"} for c in ("invalidrequest", "rejected")],
+    ),
+    "CDNIssuerChainExpires": Case(
+        {CHAIN % "ChainExpires": "2x20 0x30"},
+        18,
+        30,
+        [{CHAIN % "ChainExpires": "0x60", CHAIN % "KeyNotRotated": "9x60"}, {CHAIN % "ChainEndsFirst": "1x60"}],
     ),
     "CDNIssuerRehearsalFailed": Case({REHEARSED: "1x5 0x20 1x30"}, 15, 30, [{REHEARSED: "1x60"}, {REHEARSED: "_x60"}]),
     "CDNIssuerRequestPending": Case({PENDING: "0+60x30 _x30"}, 25, 40, [{PENDING: "0+60x14 0+60x14 0+60x14"}]),

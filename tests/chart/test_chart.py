@@ -147,19 +147,32 @@ def test_a_namespace_gives_the_rights_that_its_controllers_name(helm: Helm) -> N
         assert rule.manifest() in role["rules"]
 
 
-def test_without_recovery_the_controller_has_no_business_with_certificates(helm: Helm) -> None:
-    def rights(objects: Objects) -> list[str]:
-        roles = [*of_kind(objects, "ClusterRole"), *of_kind(objects, "Role")]
-        rules = [rule for role in roles if role["metadata"]["name"].endswith("-controller") for rule in role["rules"]]
-        return sorted(resource for rule in rules for resource in rule["resources"] if "certificates" in resource)
+def verbs(objects: Objects) -> dict[str, list[str]]:
+    """What the controller may do with Certificates and their status."""
+    found: dict[str, list[str]] = {}
+    for role in of_kind(objects, "ClusterRole", "Role"):
+        if role["metadata"]["name"].endswith("-controller"):
+            for rule in role["rules"]:
+                for resource in rule["resources"]:
+                    if resource.startswith("certificates"):
+                        found.setdefault(resource, []).extend(rule["verbs"])
+    return found
 
-    usual = helm.objects()
-    assert rights(usual) == ["certificates", "certificates/status"]
-    assert "--no-recovery" not in args(usual)
-    for scope in ("", ",scope.namespaces={web}"):
-        without = helm.objects("--set", f"recovery.enabled=false{scope}")
-        assert rights(without) == []
-        assert "--no-recovery" in args(without)
+
+@pytest.mark.parametrize("scope", ["", ",scope.namespaces={web}"])
+def test_with_certificates_the_controller_may_do_what_is_switched_on(helm: Helm, scope: str) -> None:
+    renewing, watching = {"certificates/status": ["patch"]}, ["list", "watch"]
+
+    def made(recovery: str, health: str) -> Objects:
+        return helm.objects("--set", f"recovery.enabled={recovery},certificateHealth.enabled={health}{scope}")
+
+    assert verbs(made("true", "true")) == {"certificates": ["get", *watching], **renewing}
+    assert verbs(made("true", "false")) == {"certificates": ["get"], **renewing}
+    assert verbs(made("false", "true")) == {"certificates": watching}
+    assert verbs(made("false", "false")) == {}
+    flags = {"--no-recovery", "--no-certificate-health"}
+    assert flags <= set(args(made("false", "false")))
+    assert not flags & set(args(made("true", "true")))
 
 
 def test_without_clean_up_nothing_may_be_deleted(helm: Helm) -> None:

@@ -90,6 +90,11 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
   resources: [certificates/status]
   verbs: [patch]
 {{- end }}
+{{- if .Values.certificateHealth.enabled }}
+- apiGroups: [cert-manager.io]
+  resources: [certificates]
+  verbs: [list, watch]
+{{- end }}
 - apiGroups: [cdn-issuer.io]
   resources: [cdnissuers{{ if $cluster }}, cdnclusterissuers{{ end }}]
   verbs: [list, watch]

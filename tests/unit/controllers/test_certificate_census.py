@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
@@ -10,6 +11,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
+from msgspec.structs import replace
 
 from issuer.api import request as api
 from issuer.api.condition import FALSE, READY, TRUE, Condition
@@ -181,3 +183,19 @@ async def test_what_is_no_certificate_is_passed_over() -> None:
     cluster = Cluster()
     cluster.census.note(request("www-1", "Issued"), b"nonsense")
     assert await cluster.by_days() == {}
+
+
+def test_the_chain_of_the_newest_certificate_is_known_to_who_asks() -> None:
+    def encoded(days: float) -> str:
+        pem = x509.load_der_x509_certificate(leaf(days)).public_bytes(Encoding.PEM)
+        return b64encode(pem).decode()
+
+    cluster = Cluster()
+    for name, days, root in (("www-1", 10, 20), ("www-2", 90, 400), ("www-0", 5, 7)):
+        shown = request(name, "Issued")
+        status = replace(shown.status, certificate=encoded(days), ca=encoded(root))
+        cluster.show(replace(shown, status=status), days)
+    held = cluster.census.held(ObjectKey("shop", "www"))
+    assert held is not None
+    assert (held.expires, held.above) == (NOW + timedelta(days=90), NOW + timedelta(days=400))
+    assert cluster.census.held(ObjectKey("shop", "other")) is None

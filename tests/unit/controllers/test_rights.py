@@ -44,9 +44,14 @@ async def test_requests_are_deleted_by_clean_up_alone() -> None:
     assert cleanup == {("cert-manager.io", "certificaterequests", "delete")}
 
 
-async def test_certificates_are_the_business_of_recovery_alone() -> None:
+async def test_certificates_are_renewed_by_recovery_alone() -> None:
     recovery = await needed(Options()) - await needed(Options(recovery=False))
     assert recovery == {
         ("cert-manager.io", "certificates", "get"),
         ("cert-manager.io", "certificates/status", "patch"),
     }
+
+
+async def test_certificates_are_watched_for_their_health_alone() -> None:
+    health = await needed(Options()) - await needed(Options(certificate_health=False))
+    assert health == {("cert-manager.io", "certificates", "list"), ("cert-manager.io", "certificates", "watch")}

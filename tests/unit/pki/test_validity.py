@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from base64 import b64encode
 from datetime import UTC, datetime
 
 import pytest
@@ -12,7 +13,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
-from issuer.pki.validity import not_after
+from issuer.pki import validity
+from issuer.pki.certificate import to_pem
+from issuer.pki.validity import Chains, not_after
 
 KEY = ec.generate_private_key(ec.SECP256R1())
 
@@ -44,3 +47,48 @@ def test_whatever_is_broken_in_a_certificate_nothing_is_raised() -> None:
             if broken:
                 broken[chance.randrange(min(len(broken), 150))] = chance.randrange(256)
         not_after(bytes(broken))
+
+
+def year(number: int) -> datetime:
+    return datetime(number, 1, 1, tzinfo=UTC)
+
+
+def encoded(*years: int) -> str:
+    """Certificates that end in these years, as a request carries them."""
+    return b64encode(to_pem(x509.load_der_x509_certificate(certificate(year(one))) for one in years)).decode()
+
+
+@pytest.mark.parametrize(
+    ("chain", "ca", "ends"),
+    [
+        ((2027,), (2035,), 2035),
+        ((2027, 2030), (2035,), 2030),
+        ((2027, 2040, 2033), (2035,), 2033),
+        ((2027, 2040), (2035, 2029), 2035),
+        ((2027, 2031), (), 2031),
+        ((2027,), (), None),
+        ((), (), None),
+    ],
+)
+def test_a_chain_ends_with_the_first_ca_above_the_leaf_up_to_its_own_root(
+    chain: tuple[int, ...], ca: tuple[int, ...], ends: int | None
+) -> None:
+    chains = Chains()
+    for _ in range(2):
+        assert chains.ends(encoded(*chain), encoded(*ca)) == (year(ends) if ends else None)
+
+
+@pytest.mark.parametrize("nonsense", ["%", "AAA", b64encode(b"\xff-----END CERTIFICATE-----\xff").decode(), "\u00e9"])
+def test_a_chain_that_cannot_be_read_has_no_end(nonsense: str) -> None:
+    broken = b64encode(b"-----BEGIN CERTIFICATE-----\n%%\n-----END CERTIFICATE-----\n").decode()
+    assert Chains().ends(nonsense, nonsense) is None
+    assert Chains().ends(broken, broken) is None
+    assert Chains().ends(encoded(2027), nonsense) is None
+
+
+def test_of_many_chains_the_last_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(validity, "MOST_CHAINS", 3)
+    chains, leaf = Chains(), encoded(2027)
+    for number in range(2030, 2040):
+        assert chains.ends(leaf, encoded(number)) == year(number)
+    assert len(chains._known) == 3
