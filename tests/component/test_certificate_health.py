@@ -18,8 +18,16 @@ if TYPE_CHECKING:
     from issuer.cli.stage import Stage
     from tests.component.harness import NewStage
 
-NEVER = {"privateKey": {"rotationPolicy": "Never"}}
-SHORT = {"revisionHistoryLimit": 1}
+NEVER: dict[str, Any] = {"privateKey": {"rotationPolicy": "Never"}}
+SHORT: dict[str, Any] = {"revisionHistoryLimit": 1}
+STRANGE: tuple[dict[str, Any], ...] = (
+    {"revisionHistoryLimit": "one"},
+    {"privateKey": ["Never"]},
+    {"secretName": {"name": 3}},
+    {"issuerRef": "alone"},
+    {"issuerRef": {"group": "cdn-issuer.io", "kind": "Typo", "name": "alone"}, **NEVER},
+    {"privateKey": None, "revisionHistoryLimit": None},
+)
 
 
 @pytest.fixture(autouse=True)
@@ -108,16 +116,7 @@ async def test_strange_certificates_cost_nobody_else_anything(new_stage: NewStag
         await at_work(stage)
         await one_authority(stage)
         with capture_logs() as lines:
-            for number, spec in enumerate(
-                (
-                    {"revisionHistoryLimit": "one"},
-                    {"privateKey": ["Never"]},
-                    {"secretName": {"name": 3}},
-                    {"issuerRef": "alone"},
-                    {"issuerRef": {"group": "cdn-issuer.io", "kind": "Typo", "name": "alone"}, **NEVER},
-                    {"privateKey": None, "revisionHistoryLimit": None},
-                )
-            ):
+            for number, spec in enumerate(STRANGE):
                 await certificate(stage, f"strange-{number}", **spec)
             await certificate(stage, "known", **NEVER)
             await told(stage, "known", "KeyNotRotated")

@@ -15,6 +15,10 @@ _RECOVERY: Final = "issuer/controllers/recovery.py"
 _RENEWAL: Final = "issuer/controllers/renewal.py"
 _RENEWAL_TESTS: Final = ("unit/controllers/test_renewal.py",)
 _RECOVERY_TESTS: Final = ("unit/controllers/test_recovery.py",)
+_HEALTH: Final = "issuer/controllers/certificatehealth.py"
+_HEALTH_TESTS: Final = ("unit/controllers/test_certificate_health.py",)
+_RISKS: Final = "issuer/api/risks.py"
+_RISKS_TESTS: Final = ("unit/api/test_api_risks.py",)
 
 
 def _component(file: str, test: str, variant: str = "sandbox") -> tuple[str, ...]:
@@ -210,5 +214,61 @@ MUTATIONS: Final = (
         "fields - served[kind] for kind",
         "fields - fields for kind",
         _INSTALLATION_TESTS,
+    ),
+    Mutation(
+        "what is wrong with a Certificate is told with each look",
+        _HEALTH,
+        "marks = (*marks, mark)",
+        "marks = (*marks,)",
+        _HEALTH_TESTS,
+    ),
+    Mutation(
+        "what was told of a Certificate is forgotten with its next renewal",
+        _HEALTH,
+        "revision = 0 if risk.code in SPEC_CODES else certificate.status.revision",
+        "revision = certificate.status.revision",
+        _HEALTH_TESTS,
+    ),
+    Mutation(
+        "a process that comes after this one makes a second event",
+        _HEALTH,
+        "risk.code, message, once=named",
+        "risk.code, message",
+        _component("test_certificate_health", "test_the_next_process_tells_it_no_second_time"),
+    ),
+    Mutation(
+        "events on Certificates hold up those of requests",
+        _HEALTH,
+        "allowed -= 1",
+        "allowed -= 0",
+        _HEALTH_TESTS,
+    ),
+    Mutation(
+        "one Certificate that cannot be judged ends the look at all others",
+        _HEALTH,
+        "            return []",
+        "            raise",
+        _HEALTH_TESTS,
+    ),
+    Mutation(
+        "where Certificates may not be listed nothing is signed",
+        _HEALTH,
+        "    informers: Final = ()",
+        "    informers = property(lambda self: (self._certificates,))",
+        _component("test_certificate_health", "test_who_may_not_list_certificates_signs_all_the_same", "403-sandbox"),
+    ),
+    Mutation(
+        "each certificate is told of whose CA ends before the next",
+        _RISKS,
+        "if above is None or above > ends:",
+        "if above is None:",
+        _RISKS_TESTS,
+    ),
+    Mutation(
+        "a key that is kept by default is not told of",
+        _RISKS,
+        "by_default = not policy and version is not None and version.keeps_keys",
+        "by_default = False",
+        _RISKS_TESTS,
     ),
 )
