@@ -134,7 +134,7 @@ async def test_who_may_not_list_certificates_signs_all_the_same(new_stage: NewSt
         stage.cluster.faults.add(fault)
         with capture_logs() as lines:
             await stage.start_controller()
-            await at_work(stage)
+            await stage.cluster.wait_for(lambda: stage.program.is_leading, timeout=10)
             await one_authority(stage)
             await stage.ask("www", "alone")
             assert (await ended(stage, "www")).status.certificate

@@ -255,7 +255,7 @@ MUTATIONS: Final = (
         _HEALTH,
         "    informers: Final = ()",
         "    informers = property(lambda self: (self._certificates,))",
-        _component("test_certificate_health", "test_who_may_not_list_certificates_signs_all_the_same", "403-sandbox"),
+        _component("test_certificate_health", "test_who_may_not_list_certificates_signs_all_the_same", "sandbox-403"),
     ),
     Mutation(
         "each certificate is told of whose CA ends before the next",
