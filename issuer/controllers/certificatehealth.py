@@ -314,7 +314,7 @@ class CertificateHealthController:
         with_cloudflare = entry is not None and "cloudflare" in entry.kinds
         ends, due = parse_time(status.not_after), parse_time(status.renewal_time)
         yield running_out(ends, due, now, is_renewing=certificate.is_renewing, secret=spec.secret_name)
-        held = self._census.held(meta.key)
+        held = self._census.held_of(meta.key)
         if held is not None:
             yield ending_chain(held.expires, held.above, now)
         yield short_history(spec.revision_history_limit, self._version, with_cloudflare=with_cloudflare)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 from cryptography import x509
 
-from issuer.api.issuer import CLUSTER_ISSUER_KIND, GROUP, Cleanup, Issuer, Limits, Recovery
+from issuer.api.issuer import CLUSTER_ISSUER_KIND, GROUP, Cleanup, Failback, Issuer, Limits, Recovery
 from issuer.api.meta import ObjectKey
 from issuer.api.secret import SecretError, SecretMissingError
 from issuer.api.spec import InvalidSpecError, parse, unknown_fields
@@ -73,6 +73,7 @@ class CachedIssuer:
     plan: IssuerPlan | None
     rehearsal: Rehearsal | None = None
     recovery: Recovery = Recovery()  # noqa: RUF009 - frozen
+    failback: Failback = Failback()  # noqa: RUF009 - frozen
     cleanup: Cleanup = Cleanup()  # noqa: RUF009 - frozen
     kinds: frozenset[str] = frozenset()
     """Of its authorities."""
@@ -144,7 +145,7 @@ class IssuerCache:
     def _build(self, id_: IssuerId, issuer: Issuer) -> CachedIssuer:
         context = replace(self._context, namespace=issuer.metadata.namespace or self._cluster_namespace)
         plan, view = None, IssuerView(title=str(id_))
-        rehearsal, recovery, cleanup = None, Recovery(), Cleanup()
+        rehearsal, recovery, failback, cleanup = None, Recovery(), Failback(), Cleanup()
         kinds: frozenset[str] = frozenset()
         try:
             spec = parse(issuer.spec, registry.KINDS)
@@ -163,7 +164,7 @@ class IssuerCache:
             view = replace(view, problem=str(error))
         else:
             rehearsal = spec.rehearsal
-            recovery, cleanup = spec.recovery, spec.cleanup
+            recovery, failback, cleanup = spec.recovery, spec.failback, spec.cleanup
             kinds = frozenset(authority.kind for authority in spec.authorities)
             self._deadlines[id_] = spec.deadline.seconds
             self._deadlines.move_to_end(id_)
@@ -187,6 +188,7 @@ class IssuerCache:
             plan=plan,
             rehearsal=rehearsal,
             recovery=recovery,
+            failback=failback,
             cleanup=cleanup,
             kinds=kinds,
         )

@@ -213,11 +213,9 @@ FAILING_RENEWAL: Final = Family(
 CERTIFICATE_FINDINGS: Final = Family(
     "certificate_findings",
     "gauge",
-    "Certificates of our issuers with something wrong, by what: Expired, ExpiresSoon or RenewalOverdue (a renewal does "
-    "not come through), ChainExpires or ChainEndsFirst (a CA above it ends), HistoryTooShort, KeyNotRotated.",
+    "Certificates of our issuers with something wrong, by what; an event on each says what to do.",
     ("finding",),
-    look="An event on each Certificate says what to do. `KeyNotRotated` is for information. Alert on "
-    "`ChainExpires` (`CDNIssuerChainExpires`). There is none where the controller runs with `--no-certificate-health`.",
+    look="Alert: `CDNIssuerChainExpires`. What each finding is: [troubleshooting](troubleshooting.md).",
 )
 AWAITING_RENEWAL: Final = Family(
     "certificates_awaiting_renewal",
@@ -231,6 +229,21 @@ RENEWED: Final = Family(
     "counter",
     "Issuances that were started again because their request had failed in an outage, probes included.",
     ISSUER,
+)
+
+TO_MOVE: Final = Family(
+    "certificates_awaiting_move",
+    "gauge",
+    "Certificates that are to be issued again by another authority than the one that signed them, as it is draining "
+    "or an earlier one can sign again (`why`: draining, failback).",
+    (*AUTHORITY, "why"),
+    look="It falls by up to failback.perMinute; where it stays, no other authority can sign them.",
+)
+MOVED: Final = Family(
+    "certificates_moved",
+    "counter",
+    "Issuances that were started so that another authority signs, by why.",
+    (*ISSUER, "why"),
 )
 
 # Calls to authorities.
@@ -363,7 +376,7 @@ SECTIONS: Final[tuple[tuple[str, tuple[Family, ...]], ...]] = (
             ISSUERS_LEFT_OUT,
         ),
     ),
-    ("Certificates", (CERTIFICATES, FAILING_RENEWAL, CERTIFICATE_FINDINGS, AWAITING_RENEWAL, RENEWED)),
+    ("Certificates", (CERTIFICATES, FAILING_RENEWAL, CERTIFICATE_FINDINGS, AWAITING_RENEWAL, RENEWED, TO_MOVE, MOVED)),
     (
         "Calls to authorities",
         (CALLS, CALL_DURATION, RETRIES, LIMIT_WAIT, BREAKER_OPENED, FAILOVERS, ADOPTED, ORPHANS),

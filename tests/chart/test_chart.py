@@ -163,14 +163,17 @@ def verbs(objects: Objects) -> dict[str, list[str]]:
 def test_with_certificates_the_controller_may_do_what_is_switched_on(helm: Helm, scope: str) -> None:
     renewing, watching = {"certificates/status": ["patch"]}, ["list", "watch"]
 
-    def made(recovery: str, health: str) -> Objects:
-        return helm.objects("--set", f"recovery.enabled={recovery},certificateHealth.enabled={health}{scope}")
+    def made(again: str, health: str, *, failback: str = "") -> Objects:
+        enabled = {"recovery": again, "failback": failback or again, "certificateHealth": health}
+        return helm.objects("--set", ",".join(f"{name}.enabled={value}" for name, value in enabled.items()) + scope)
 
     assert verbs(made("true", "true")) == {"certificates": ["get", *watching], **renewing}
     assert verbs(made("true", "false")) == {"certificates": ["get"], **renewing}
+    assert verbs(made("true", "false", failback="false")) == {"certificates": ["get"], **renewing}
+    assert verbs(made("false", "false", failback="true")) == {"certificates": ["get"], **renewing}
     assert verbs(made("false", "true")) == {"certificates": watching}
     assert verbs(made("false", "false")) == {}
-    flags = {"--no-recovery", "--no-certificate-health"}
+    flags = {"--no-recovery", "--no-failback", "--no-certificate-health"}
     assert flags <= set(args(made("false", "false")))
     assert not flags & set(args(made("true", "true")))
 

@@ -195,7 +195,7 @@ def test_the_chain_of_the_newest_certificate_is_known_to_who_asks() -> None:
         shown = request(name, "Issued")
         status = replace(shown.status, certificate=encoded(days), ca=encoded(root))
         cluster.show(replace(shown, status=status), days)
-    held = cluster.census.held(ObjectKey("shop", "www"))
+    held = cluster.census.held_of(ObjectKey("shop", "www"))
     assert held is not None
     assert (held.expires, held.above) == (NOW + timedelta(days=90), NOW + timedelta(days=400))
-    assert cluster.census.held(ObjectKey("shop", "other")) is None
+    assert cluster.census.held_of(ObjectKey("shop", "other")) is None

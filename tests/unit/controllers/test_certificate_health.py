@@ -58,7 +58,7 @@ class Cluster:
             client=cast("Any", SimpleNamespace(read=self._read)),
             namespaces=("",),
             book=cast("Any", SimpleNamespace(find=lambda id_: entry if id_.key.name == "web" else None)),
-            census=cast("Any", SimpleNamespace(held=self._held)),
+            census=cast("Any", SimpleNamespace(held_of=self._held)),
             events=cast("Any", SimpleNamespace(emit=self._emit)),
             now=lambda: NOW,
         )

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from issuer.api.issuer import RehearsalStatus
+from issuer.api.issuerstatus import RehearsalStatus
 from issuer.api.meta import ObjectKey, format_time
 from issuer.controllers.decision import IssuerView
 from issuer.controllers.issuercache import CachedIssuer, IssuerId
