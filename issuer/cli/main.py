@@ -23,6 +23,7 @@ COMMANDS: Final = {
     "check": "issuer.cli.check:check",
     "cleanup": "issuer.cli.cleanup:cleanup",
     "renew": "issuer.cli.renew:renew",
+    "sign": "issuer.cli.sign:sign",
     "version": "issuer.cli.version:version",
 }
 

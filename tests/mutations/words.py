@@ -11,11 +11,46 @@ _CRD: Final = "issuer/api/crd.py"
 _SCHEMA: Final = "issuer/api/schema.py"
 _ENVIRONMENT: Final = "issuer/cli/environment.py"
 
+_DOCUMENTS: Final = "issuer/cli/documents.py"
+_ISSUERFILE: Final = "issuer/cli/issuerfile.py"
+_SIGN: Final = "issuer/cli/sign.py"
+
+_SIGN_TESTS: Final = ("component/test_sign.py",)
 _SPEC_TESTS: Final = ("unit/api/test_api_spec.py",)
 _AGREEMENT_TESTS: Final = ("unit/api/test_api_agreement.py",)
 _USAGE_TESTS: Final = ("component/test_command_usage.py",)
 
 MUTATIONS: Final = (
+    Mutation(
+        "what a parser says of a file with secrets is quoted",
+        _DOCUMENTS,
+        old='said = "" if secret else str(error.problem or error.context)',
+        new="said = str(error.problem or error.context)",
+        tests=_SIGN_TESTS,
+    ),
+    Mutation(
+        "a Secret of another namespace is taken",
+        _ISSUERFILE,
+        old='self._any_namespace or meta.get("namespace") in (None, "", namespace)',
+        new="True",
+        tests=_SIGN_TESTS,
+    ),
+    Mutation(
+        "nobody says that a certificate may have been left behind",
+        _SIGN,
+        old="for user in engine.suspected():",
+        new="for user in ():",
+        tests=_SIGN_TESTS,
+    ),
+    Mutation(
+        "a certificate that cannot be written to its file is lost",
+        _SIGN,
+        old="""    except OSError as error:
+        click.echo(outcome.certificate.decode().rstrip("\\n"))
+""",
+        new="    except OSError as error:\n",
+        tests=_SIGN_TESTS,
+    ),
     Mutation(
         "the default of an attempt does not give way to the deadline",
         _SPEC,
