@@ -128,8 +128,8 @@ def with_cluster(seen: View, work: Callable[[KubeClient], Coroutine[Any, Any, in
         raise click.ClickException(told_of(error)) from None
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
-    except BrokenPipeError:
-        raise  # who reads has heard enough: click ends quietly
+    except (BrokenPipeError, click.ClickException):
+        raise  # who reads has heard enough, and click ends quietly; or the command has found its words already
     except Exception as error:
         if seen.debug:
             raise
