@@ -24,6 +24,7 @@ COMMANDS: Final = {
     "cleanup": "issuer.cli.cleanup:cleanup",
     "renew": "issuer.cli.renew:renew",
     "sign": "issuer.cli.sign:sign",
+    "retry": "issuer.cli.retry:retry",
     "rehearse": "issuer.cli.rehearse:rehearse",
     "version": "issuer.cli.version:version",
 }

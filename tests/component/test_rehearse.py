@@ -47,7 +47,7 @@ def status(stage: Stage) -> dict[str, Any]:
     return {one["name"]: one for one in found.get("authorities", [])}
 
 
-def annotations(stage: Stage) -> dict[str, str]:
+def annotated(stage: Stage) -> dict[str, str]:
     found: dict[str, str] = stage.cluster.get("cdnissuers", stage.namespace, "web")["metadata"].get("annotations", {})
     return found
 
@@ -70,7 +70,7 @@ async def test_each_authority_is_rehearsed_once_and_the_command_says_how(new_sta
             f"{about}: edge: Succeeded",
         ]
         seen_to = {one["lastRehearsal"]["requestedAt"] for one in status(stage).values()}
-        assert seen_to == {annotations(stage)["cdn-issuer.io/rehearse-at"]}
+        assert seen_to == {annotated(stage)["cdn-issuer.io/rehearse-at"]}
         await stage.program.rehearsals.look()
         assert signatures(stage) == 1, "it is seen to"
 
@@ -122,7 +122,7 @@ async def test_without_names_those_are_rehearsed_that_ask_for_it(new_stage: NewS
         (line,) = result.output.splitlines()
         assert result.exit_code == 1
         assert line.startswith(f"Error: CDNIssuer {stage.namespace}/web has no spec.rehearsal: add to its spec ")
-        assert "cdn-issuer.io/rehearse-at" not in annotations(stage), "nothing is asked in vain"
+        assert "cdn-issuer.io/rehearse-at" not in annotated(stage), "nothing is asked in vain"
 
 
 async def test_a_patch_that_is_refused_is_told_in_one_line(new_stage: NewStage, tmp_path: Path) -> None:

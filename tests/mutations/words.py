@@ -13,14 +13,30 @@ _ENVIRONMENT: Final = "issuer/cli/environment.py"
 
 _DOCUMENTS: Final = "issuer/cli/documents.py"
 _ISSUERFILE: Final = "issuer/cli/issuerfile.py"
+_RETRY: Final = "issuer/cli/retry.py"
 _SIGN: Final = "issuer/cli/sign.py"
 
+_RETRY_TESTS: Final = ("component/test_retry.py",)
 _SIGN_TESTS: Final = ("component/test_sign.py",)
 _SPEC_TESTS: Final = ("unit/api/test_api_spec.py",)
 _AGREEMENT_TESTS: Final = ("unit/api/test_api_agreement.py",)
 _USAGE_TESTS: Final = ("component/test_command_usage.py",)
 
 MUTATIONS: Final = (
+    Mutation(
+        "what was refused is retried with what an outage has left",
+        _RETRY,
+        old="return [one for one in failed if one.metadata.key in due]",
+        new="return failed",
+        tests=_RETRY_TESTS,
+    ),
+    Mutation(
+        "what is named is retried though it has not failed",
+        _RETRY,
+        old="if not issuance.has_failed(certificate) and",
+        new="if False and",
+        tests=_RETRY_TESTS,
+    ),
     Mutation(
         "what a parser says of a file with secrets is quoted",
         _DOCUMENTS,
