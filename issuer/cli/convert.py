@@ -23,6 +23,7 @@ WIDTH: Final = 120
 _NUMBER_ELSEWHERE: Final = re.compile(
     r"[-+]?(?:\.[0-9]+|[0-9][0-9_]*(?:\.[0-9_]*)?)(?:[eE][-+]?[0-9]+)?|0[obx][0-9a-fA-F_]+"
 )
+_LINE_BREAKS: Final = re.compile("[\x85\u2028\u2029]")
 """Text that YAML 1.2 reads as a number, and PyYAML, which knows 1.1, writes without quotes."""
 
 
@@ -93,6 +94,8 @@ class _TextDumper(yaml.SafeDumper):
 
 def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
     style = "'" if _NUMBER_ELSEWHERE.fullmatch(text) else "|" if "\n" in text else None
+    if _LINE_BREAKS.search(text):  # PyYAML folds these, and would read another character
+        style = '"'
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
 

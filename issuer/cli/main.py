@@ -17,6 +17,7 @@ COMMANDS: Final = {
     "demo": "issuer.cli.demo:demo",
     "mock-cdn": "issuer.cli.mock_cdn:mock_cdn",
     "crds": "issuer.cli.crds:crds",
+    "manifests": "issuer.cli.installation:manifests",
     "convert": "issuer.cli.convert:convert",
     "status": "issuer.cli.status:status",
     "doctor": "issuer.cli.doctor:doctor",

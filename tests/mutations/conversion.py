@@ -14,6 +14,13 @@ _CONVERT_TESTS: Final = ("component/test_command_convert.py",)
 
 MUTATIONS: Final = (
     Mutation(
+        "a line break of Unicode becomes a blank",
+        _CONVERT,
+        old="if _LINE_BREAKS.search(text):",
+        new="if False:",
+        tests=_CONVERT_TESTS,
+    ),
+    Mutation(
         "a service key is carried over in silence",
         _CONVERSION,
         old='    if reference is None and (reference := _reference(auth.get("serviceKeyRef"))):\n',
