@@ -13,9 +13,11 @@ _ENVIRONMENT: Final = "issuer/cli/environment.py"
 
 _DOCUMENTS: Final = "issuer/cli/documents.py"
 _ISSUERFILE: Final = "issuer/cli/issuerfile.py"
+_BUNDLE: Final = "issuer/inspection/bundle.py"
 _RETRY: Final = "issuer/cli/retry.py"
 _SIGN: Final = "issuer/cli/sign.py"
 
+_BUNDLE_TESTS: Final = ("component/test_bundle.py",)
 _RETRY_TESTS: Final = ("component/test_retry.py",)
 _SIGN_TESTS: Final = ("component/test_sign.py",)
 _SPEC_TESTS: Final = ("unit/api/test_api_spec.py",)
@@ -23,6 +25,27 @@ _AGREEMENT_TESTS: Final = ("unit/api/test_api_agreement.py",)
 _USAGE_TESTS: Final = ("component/test_command_usage.py",)
 
 MUTATIONS: Final = (
+    Mutation(
+        "a password that is written into a Certificate is in a bundle",
+        _BUNDLE,
+        old='"spec": _only(_map(raw, "spec"), _CERTIFICATE)',
+        new='"spec": _map(raw, "spec")',
+        tests=_BUNDLE_TESTS,
+    ),
+    Mutation(
+        "annotations of others are in a bundle",
+        _BUNDLE,
+        old=" if name.startswith(_OUR_PREFIXES)",
+        new="",
+        tests=_BUNDLE_TESTS,
+    ),
+    Mutation(
+        "a credential in a message is in a bundle",
+        _BUNDLE,
+        old="        return redact_text(value)\n",
+        new="        return value\n",
+        tests=_BUNDLE_TESTS,
+    ),
     Mutation(
         "what was refused is retried with what an outage has left",
         _RETRY,
