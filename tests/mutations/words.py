@@ -17,7 +17,7 @@ _BUNDLE: Final = "issuer/inspection/bundle.py"
 _RETRY: Final = "issuer/cli/retry.py"
 _SIGN: Final = "issuer/cli/sign.py"
 
-_BUNDLE_TESTS: Final = ("component/test_bundle.py",)
+_BUNDLE_TESTS: Final = ("unit/inspection/test_bundle.py", "component/test_bundle.py")
 _RETRY_TESTS: Final = ("component/test_retry.py",)
 _SIGN_TESTS: Final = ("component/test_sign.py",)
 _SPEC_TESTS: Final = ("unit/api/test_api_spec.py",)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any, cast
 
 from issuer.inspection.bundle import clean, gather
@@ -32,6 +33,21 @@ async def test_what_may_not_be_read_is_told_and_the_rest_is_there() -> None:
         "you may not get customresourcedefinitions.apiextensions.k8s.io",
     ]
     assert found["certificates.json"] == []
+
+
+async def test_what_is_not_named_is_not_in_it() -> None:
+    canary = "canary-8f14e45fceea167a"
+    ref = {"group": "cdn-issuer.io", "kind": "CDNIssuer", "name": "web"}
+    metadata = {"name": "www", "namespace": "shop", "labels": {"note": canary}, "managedFields": [canary]}
+    keystores = {"jks": {"create": True, "password": canary}}
+    certificate = {"metadata": metadata, "spec": {"issuerRef": ref, "keystores": keystores, "dnsNames": ["www.a"]}}
+    spec = {"issuerRef": ref, "request": canary, "username": canary, "extra": {"a": [canary]}}
+    request = {"metadata": metadata, "spec": spec, "status": {"certificate": canary, "ca": canary}}
+    pod = {"metadata": metadata, "involvedObject": {"kind": "Pod", "name": "x"}, "message": canary}
+    found = await bundled(Api(certificates=[certificate], certificaterequests=[request], events=[pod]))
+    assert found["certificates.json"][0]["spec"] == {"dnsNames": ["www.a"], "issuerRef": ref}
+    assert found["certificaterequests.json"][0]["spec"] == {"issuerRef": ref}
+    assert canary not in json.dumps(found)
 
 
 def test_what_looks_like_a_secret_is_taken_out_wherever_it_is() -> None:
