@@ -19,14 +19,13 @@ from issuer.api.issuer import (
     GROUP,
     IN_PROCESS,
     ISSUER_KIND,
-    MAX_AUTHORITIES,
     PLURALS,
     VERSION,
     AuthorityCommon,
-    IssuerStatus,
     SpecCommon,
     no_effect,
 )
+from issuer.api.issuerstatus import MAX_AUTHORITIES, IssuerStatus
 from issuer.api.schema import Schema, of_struct, ordered, rule
 
 if TYPE_CHECKING:

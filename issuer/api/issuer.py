@@ -1,4 +1,4 @@
-"""CDNIssuer and CDNClusterIssuer: the specification a user writes and the status we write.
+"""CDNIssuer and CDNClusterIssuer: the specification a user writes. The status that we write is in `issuerstatus`.
 
 These structs are the one source of the CRDs: `issuer.api.schema` turns them, with the descriptions, defaults and bounds
 given here, into OpenAPI schemas, and `issuer.api.spec` reads objects with them. What is particular to one kind of
@@ -13,15 +13,18 @@ what its schema does not know, so it is no typo), and so is a status that cannot
 from __future__ import annotations
 
 from functools import cache
-from typing import Annotated, Final, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import msgspec
 from msgspec import Meta, Struct, field, inspect
 
 from issuer.api import condition
-from issuer.api.condition import Condition
 from issuer.api.duration import Duration
+from issuer.api.issuerstatus import IssuerStatus
 from issuer.api.meta import ObjectMeta
+
+if TYPE_CHECKING:
+    from issuer.api.condition import Condition
 
 GROUP: Final = "cdn-issuer.io"
 VERSION: Final = "v1alpha1"
@@ -29,7 +32,6 @@ ISSUER_KIND: Final = "CDNIssuer"
 CLUSTER_ISSUER_KIND: Final = "CDNClusterIssuer"
 PLURALS: Final = {ISSUER_KIND: "cdnissuers", CLUSTER_ISSUER_KIND: "cdnclusterissuers"}
 
-MAX_AUTHORITIES: Final = 8
 IN_PROCESS: Final = frozenset({"ca"})
 """Kinds of authority that make no call: nothing is waited for or spared there."""
 CALLS_ONLY: Final = ("timeouts", "limits")
@@ -43,10 +45,8 @@ NAME_PATTERN: Final = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 
 FailoverCause = Literal["Unavailable", "RateLimited", "Unauthorized", "Rejected"]
 Trust = Literal["Signer", "All"]
-RehearsalResult = Literal["Succeeded", "Failed"]
-State = Literal[
-    "Available", "Degraded", "Open", "Untested", "Unauthorized", "SecretNotFound", "Misconfigured", "Unknown"
-]
+FailbackMode = Literal["Never", "WhenStable"]
+AuthorityMode = Literal["Active", "Draining", "Disabled"]
 
 
 def no_effect(kind: str, name: str) -> str:
@@ -241,6 +241,14 @@ class AuthorityCommon(Struct, frozen=True, kw_only=True, rename="camel"):
         SecretKeyReference | None,
         Meta(description="The root certificates, from a Secret. Not together with caBundle."),
     ] = None
+    state: Annotated[
+        AuthorityMode,
+        Meta(
+            description="Active: it signs. Draining: it signs nothing new, and Certificates that it signed are issued "
+            "again by the others, failback.perMinute of them; the status counts what is left. Disabled: it signs "
+            "nothing, and its roots are no longer among those that `trust: All` gives."
+        ),
+    ] = "Active"
 
 
 class Failover(Struct, frozen=True):
@@ -279,6 +287,29 @@ class Cleanup(Struct, frozen=True, rename="camel"):
     ] = 3
 
 
+class Failback(Struct, frozen=True, rename="camel"):
+    """What is done with Certificates that another authority should have signed."""
+
+    mode: Annotated[
+        FailbackMode,
+        Meta(
+            description="WhenStable: Certificates whose present certificate was signed by a later authority are issued "
+            "again once an earlier one has been able to sign for stableFor. Never: they stay until their renewal."
+        ),
+    ] = "Never"
+    stable_for: Annotated[
+        Duration, bounds("10s", "168h", "How long an authority must have been able to sign without a failure.")
+    ] = Duration("15m")
+    per_minute: Annotated[
+        int,
+        Meta(
+            description="Certificates of this issuer that are issued again in a minute, for failback and draining.",
+            ge=1,
+            le=600,
+        ),
+    ] = 10
+
+
 class Rehearsal(Struct, frozen=True, kw_only=True, rename={"dns_names": "dnsNames"}):
     """A signature that nobody needs, to see that an authority signs before it has to."""
 
@@ -315,6 +346,9 @@ class SpecCommon(Struct, frozen=True):
         ),
     ] = "Signer"
     recovery: Annotated[Recovery, Meta(description="What is done once an authority can sign again.")] = Recovery()
+    failback: Annotated[
+        Failback, Meta(description="What is done with Certificates that another authority should have signed.")
+    ] = Failback()
     cleanup: Annotated[Cleanup, Meta(description="Which failed requests are deleted.")] = Cleanup()
     rehearsal: Annotated[
         Rehearsal | None,
@@ -343,82 +377,13 @@ class IssuerSpec(Struct, frozen=True, kw_only=True):
     failover: Failover
     trust: Trust = "Signer"
     recovery: Recovery = Recovery()
+    failback: Failback = Failback()
     cleanup: Cleanup = Cleanup()
     rehearsal: Rehearsal | None = None
     ignored: tuple[str, ...] = ()
     """What this version does not know: paths of fields, and values. They come from the CRD of another version."""
     without_effect: tuple[str, ...] = ()
     """Fields that mean nothing where they are, each in a clause. An older CRD took them."""
-
-
-class RehearsalStatus(Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
-    """How the last rehearsal of an authority went."""
-
-    time: Annotated[str, Meta(description="When it ended.", extra_json_schema={"format": "date-time"})]
-    result: Annotated[
-        str, Meta(description="Succeeded or Failed.", extra_json_schema={"enum": list(get_args(RehearsalResult))})
-    ]
-    duration: Annotated[str, Meta(description="How long it took.", extra_json_schema={"maxLength": 32})] = ""
-    message: Annotated[
-        str, Meta(description="Why it failed, and what to do about it.", extra_json_schema={"maxLength": 32768})
-    ] = ""
-    requested_at: Annotated[
-        str,
-        Meta(
-            description="The annotation cdn-issuer.io/rehearse-at that it has seen to.",
-            extra_json_schema={"maxLength": 64},
-        ),
-    ] = ""
-
-
-class AuthorityStatus(Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
-    """The state of one authority as its issuer shows it."""
-
-    name: Annotated[
-        str, Meta(description="Name of the authority in spec.authorities.", extra_json_schema={"maxLength": 63})
-    ]
-    state: Annotated[
-        str, Meta(description="Whether it can sign now.", extra_json_schema={"enum": list(get_args(State))})
-    ]
-    message: Annotated[
-        str, Meta(description="What is wrong, and what to do about it.", extra_json_schema={"maxLength": 32768})
-    ] = ""
-    last_success_time: Annotated[
-        str | None, Meta(description="When it last signed.", extra_json_schema={"format": "date-time"})
-    ] = None
-    last_failure_time: Annotated[
-        str | None, Meta(description="When it last failed.", extra_json_schema={"format": "date-time"})
-    ] = None
-    last_rehearsal: Annotated[RehearsalStatus | None, Meta(description="How its last rehearsal went.")] = None
-
-
-class IssuerStatus(Struct, frozen=True, rename="camel"):
-    """What the controller says of the issuer.
-
-    The limits of a status are for the API server alone: what it took must stay readable here.
-    """
-
-    conditions: Annotated[
-        tuple[Condition, ...], Meta(description="The Ready condition.", extra_json_schema={"maxItems": 16})
-    ] = ()
-    active: Annotated[
-        str,
-        Meta(
-            description="The first authority that can sign now; empty if none can.", extra_json_schema={"maxLength": 63}
-        ),
-    ] = ""
-    authorities: Annotated[
-        tuple[AuthorityStatus, ...],
-        Meta(description="The state of each authority.", extra_json_schema={"maxItems": MAX_AUTHORITIES}),
-    ] = ()
-    controller: Annotated[
-        str,
-        Meta(
-            description="Who wrote this: namespace and name of the controller's Lease. Two that alternate "
-            "are two controllers that serve the same issuer.",
-            extra_json_schema={"maxLength": 512},
-        ),
-    ] = ""
 
 
 class Issuer(Struct, frozen=True):

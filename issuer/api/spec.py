@@ -24,9 +24,10 @@ from issuer.api.duration import Duration, InvalidDurationError
 from issuer.api.issuer import (
     CALLS_ONLY,
     IN_PROCESS,
-    MAX_AUTHORITIES,
     AuthorityCommon,
+    AuthorityMode,
     AuthoritySpec,
+    FailbackMode,
     FailoverCause,
     IssuerSpec,
     SpecCommon,
@@ -35,6 +36,7 @@ from issuer.api.issuer import (
     no_effect,
     ordered_durations,
 )
+from issuer.api.issuerstatus import MAX_AUTHORITIES
 from issuer.api.meta import without_nulls
 
 if TYPE_CHECKING:
@@ -59,7 +61,9 @@ def parse(raw: bytes | msgspec.Raw, kinds: Collection[str]) -> IssuerSpec:
     wire = _object(raw, "spec")
     entries = _decode(wire.pop("authorities", msgspec.Raw(b"[]")), list[msgspec.Raw], "spec.authorities")
     plain = _plain(wire, SpecCommon, "spec")
-    ignored = [*_unknown_names(wire, SpecCommon, "spec"), *_unknown_causes(plain), *_unknown_trust(plain)]
+    ignored = [*_unknown_names(wire, SpecCommon, "spec"), *_unknown_causes(plain)]
+    ignored += _unknown_value(plain, "trust", get_args(Trust), "spec")
+    ignored += _unknown_value(plain.get("failback"), "mode", get_args(FailbackMode), "spec.failback")
     ignored += unknown_fields(plain, SpecCommon, "spec")
     common = convert(plain, SpecCommon, "spec")
     if not 1 <= len(entries) <= MAX_AUTHORITIES:
@@ -76,6 +80,7 @@ def parse(raw: bytes | msgspec.Raw, kinds: Collection[str]) -> IssuerSpec:
         trust=common.trust,
         rehearsal=common.rehearsal,
         recovery=common.recovery,
+        failback=common.failback,
         cleanup=common.cleanup,
         ignored=(*ignored, *(path for one in read for path in one.ignored)),
         without_effect=tuple(clause for one in read for clause in one.without_effect),
@@ -132,7 +137,11 @@ def _authority(raw: msgspec.Raw, kinds: Collection[str], deadline: Duration, pat
     if len(given) != 1:
         raise InvalidSpecError(f"{path}: exactly one of {_listed(kinds)} is needed, there are {len(given)}")
     plain = without_nulls(_plain(wire, AuthorityCommon, path))
-    ignored = (*(f"{path}.{name}" for name in unknown), *unknown_fields(plain, AuthorityCommon, path))
+    ignored = (
+        *(f"{path}.{name}" for name in unknown),
+        *_unknown_value(plain, "state", get_args(AuthorityMode), path),
+        *unknown_fields(plain, AuthorityCommon, path),
+    )
     common = convert(plain, AuthorityCommon, path)
     if common.ca_bundle and common.ca_bundle_secret_ref:
         raise InvalidSpecError(f"{path}: caBundle and caBundleSecretRef exclude each other")
@@ -177,13 +186,13 @@ def _unknown_causes(spec: dict[str, Any]) -> list[str]:
     return [f"spec.failover.on {one[:MAX_QUOTED]!r}" for one in unknown]
 
 
-def _unknown_trust(spec: dict[str, Any]) -> list[str]:
-    """As `_unknown_causes`, for whose roots are trusted."""
-    trust = spec.get("trust")
-    if not isinstance(trust, str) or trust in get_args(Trust):
+def _unknown_value(part: Any, name: str, known: Collection[str], path: str) -> list[str]:
+    """As `_unknown_causes`, for a field that holds one word."""
+    value = part.get(name) if isinstance(part, dict) else None
+    if not isinstance(value, str) or value in known:
         return []
-    del spec["trust"]
-    return [f"spec.trust {trust[:MAX_QUOTED]!r}"]
+    del part[name]
+    return [f"{path}.{name} {value[:MAX_QUOTED]!r}"]
 
 
 def _unknown(type_: inspect.Type, value: Any, path: str) -> Iterator[str]:

@@ -14,9 +14,9 @@ import msgspec
 
 from issuer.api import condition
 from issuer.api.certificate import ISSUING, REASON_FAILED, Certificate
-from issuer.api.condition import Condition
 from issuer.api.issuer import GROUP
 from issuer.cli.cluster import told_of
+from issuer.controllers.issuance import start_patch
 from issuer.inspection.snapshot import CERTIFICATES
 from issuer.kube.errors import KubeError, NotFoundError
 
@@ -83,17 +83,10 @@ async def start(client: KubeClient, certificate: Certificate, command: str, *, d
     if dry_run:
         click.echo(f"{name} would be issued again")
         return True
-    new = Condition(
-        ISSUING,
-        condition.TRUE,
-        REASON,
-        f"issued again by hand, with cdn-issuer {command}",
-        observed_generation=meta.generation or None,
-    )
-    conditions = condition.upsert(certificate.status.conditions, new, datetime.now(UTC))
-    body = {"metadata": {"resourceVersion": meta.resource_version}, "status": {"conditions": conditions}}
+    message = f"issued again by hand, with cdn-issuer {command}"
+    body = start_patch(certificate, REASON, message, datetime.now(UTC))
     try:
-        await client.patch(CERTIFICATES, meta.namespace, meta.name, msgspec.json.encode(body), subresource="status")
+        await client.patch(CERTIFICATES, meta.namespace, meta.name, body, subresource="status")
     except KubeError as error:
         tell(f"{name}: {told_of(error)}")
         return False

@@ -18,10 +18,9 @@ from issuer.api.issuer import (
     ISSUER_KIND,
     REHEARSE_AT,
     REHEARSE_AUTHORITIES,
-    AuthorityStatus,
     Issuer,
-    RehearsalResult,
 )
+from issuer.api.issuerstatus import AuthorityStatus, RehearsalResult
 from issuer.api.meta import format_micro_time
 from issuer.cli.cluster import cluster_options, coloured, dump, resource_name, told_of, view, with_cluster
 from issuer.cli.environment import Command
@@ -66,6 +65,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 
 class _Named(msgspec.Struct, frozen=True):
     name: str = ""
+    state: str = "Active"
 
 
 class _Spec(msgspec.Struct, frozen=True):
@@ -166,7 +166,8 @@ async def _rehearse(
     body = msgspec.json.encode({"metadata": {"annotations": annotations}})
     meta, resource = issuer.metadata, ISSUERS[issuer.kind]
     await client.patch(resource, meta.namespace, meta.name, body)
-    open_ = dict.fromkeys(wanted or known, "")
+    active = [one.name for one in spec.authorities if one.state == "Active"]  # the others sign for nobody
+    open_ = dict.fromkeys(wanted or active, "")
     loop = asyncio.get_running_loop()
     end = loop.time() + timeout
     while open_:

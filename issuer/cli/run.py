@@ -92,6 +92,11 @@ def own_namespace() -> str:
     default=True,
     help="Issue Certificates again whose requests failed in an outage, once an authority signs.",
 )
+@click.option(
+    "--failback/--no-failback",
+    default=True,
+    help="Issue Certificates again that a draining authority signed, or a later one where spec.failback says so.",
+)
 @click.option("--leader-elect/--no-leader-elect", default=True, help="Work only while holding the Lease.")
 @click.option(
     "--lease-namespace",
@@ -271,6 +276,7 @@ def _options(flags: dict[str, Any]) -> Options:
         cluster_resource_namespace=flags["cluster_resource_namespace"],
         leader_election=flags["leader_elect"],
         recovery=flags["recovery"],
+        failback=flags["failback"],
         cleanup=flags["cleanup"],
         lease_namespace=flags["lease_namespace"],
         lease_name=flags["lease_name"],
@@ -293,6 +299,7 @@ def _starting(flags: dict[str, Any], options: Options) -> dict[str, object]:
         "cluster_issuers": options.cluster_issuers,
         "cluster_resource_namespace": options.cluster_resource_namespace,
         "recovery": options.recovery,
+        "failback": options.failback,
         "cleanup": options.cleanup,
         "rehearsals": options.rehearsals,
         "listen": f"[{listen.host}]:{listen.port}" if ":" in listen.host else f"{listen.host}:{listen.port}",

@@ -28,7 +28,7 @@ from issuer.controllers.issuercache import IssuerCache
 from issuer.observe import logs
 from issuer.pki.csr import MAX_PEM, InvalidRequestError, SigningRequest, parse_pem
 from issuer.signing.engine import FailoverEngine
-from issuer.signing.failures import Misconfigured, SecretNotFound, moment
+from issuer.signing.failures import Misconfigured, SecretNotFound, Withdrawn, moment
 from issuer.signing.observer import NullObserver
 from issuer.signing.plan import Issued
 
@@ -44,6 +44,7 @@ ADVICE: Final = {
     "Unauthorized": "put a credential that is accepted into the Secret",
     "Rejected": "change what the CSR asks for",
     "Unsupported": "change what the CSR asks for, or add an authority that signs it",
+    "Withdrawn": "set its state to Active in the file, or name another one with --authority",
     "NotAsked": "give it more time with --timeout",
 }
 """What to do, by the cause that is most likely to pass."""
@@ -193,7 +194,8 @@ def _deliver(outcome: Issued | NotIssued, output: Path | None) -> None:
         reasons = "; ".join(one.final for one in outcome.failures) or "no authority could be asked"
         # What is wrong with a Secret says itself what to do.
         is_told = any(isinstance(failure, SecretNotFound | Misconfigured) for failure in outcome.failures)
-        advice = "" if is_told else f": {ADVICE[cause_of(outcome.failures)]}"
+        cause = "Withdrawn" if _is_withdrawn(outcome) else cause_of(outcome.failures)
+        advice = "" if is_told else f": {ADVICE[cause]}"
         raise click.ClickException(_line(f"not signed: {reasons}{advice}"))
     for failure in outcome.passed_over:
         _say(f"not signed by authority {failure.final}")
@@ -210,6 +212,10 @@ def _deliver(outcome: Issued | NotIssued, output: Path | None) -> None:
         raise click.ClickException(
             f"{str(output)!r} cannot be written ({error.strerror}): the certificate is on standard output instead"
         ) from None
+
+
+def _is_withdrawn(outcome: NotIssued) -> bool:
+    return bool(outcome.failures) and all(isinstance(failure, Withdrawn) for failure in outcome.failures)
 
 
 def _say(text: str) -> None:

@@ -111,6 +111,11 @@ class CertificateCensus:
         if record.waiting is not None and record.waiting.uid == carrier.uid:
             record.waiting = None
 
+    def held(self) -> list[tuple[ObjectKey, Held]]:
+        """The newest certificate of each Certificate, those of requests that no Certificate made left out."""
+        found = ((key, record.held) for key, record in self._records.items())
+        return [(key, held) for key, held in found if held is not None and held.carrier.key != key]
+
     def expires(self, request: Request) -> datetime | None:
         """When the certificate ends that a request is to take the place of; None: not known, or there is none."""
         record = self._records.get(_subject(request.metadata))

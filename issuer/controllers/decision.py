@@ -38,6 +38,12 @@ CAUSES: Final = ("InProgress", "Unavailable", "RateLimited", "Unauthorized", "Re
 """Causes of `AuthorityError`, the one that is most likely to pass first."""
 KINDS: Final = (ISSUER_KIND, CLUSTER_ISSUER_KIND)
 
+SIGNED: Final = "Signed"
+FAILED_OVER: Final = "FailedOver"
+PASSED_OVER: Final = "PassedOver"
+"""Reasons of our condition on a request that was signed: by the first choice; by a later one, since an earlier could
+not sign at the time; or since every earlier one never signs such a request."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IssuerView:
@@ -322,14 +328,19 @@ def _parse_duration(request: Request) -> timedelta | Fail:
 
 
 def _restriction(request: Request, known: Sequence[str]) -> frozenset[str] | Fail | None:
-    names = [name.strip() for name in (request.authorities or "").split(",")]
-    wanted = frozenset(filter(None, names))
+    wanted = restriction(request)
     if unknown := sorted(wanted - set(known)):
         return _invalid(
             f"annotation {api.AUTHORITIES_ANNOTATION}: no authority {', '.join(map(repr, unknown))} "
             f"in the issuer; it has {', '.join(known)}"
         )
     return wanted or None
+
+
+def restriction(request: Request) -> frozenset[str]:
+    """Names of the authorities that may sign a request, as its annotation says; empty: all."""
+    names = (name.strip() for name in (request.authorities or "").split(","))
+    return frozenset(filter(None, names))
 
 
 def cause_of(failures: Sequence[AuthorityError]) -> str:
@@ -360,9 +371,16 @@ def _issue(issued: Issued) -> Issue:
     return Issue(
         issued=issued,
         message="; ".join((signed, *issued.notes)),
-        authority_reason="FailedOver" if issued.passed_over else "Signed",
+        authority_reason=_authority_reason(issued.passed_over),
         authority_message=api.signer_message(issued.authority, passed_over),
     )
+
+
+def _authority_reason(passed_over: Sequence[AuthorityError]) -> str:
+    """Whether the first choice signed; if not, whether it could not at the time, or would never have."""
+    if not passed_over:
+        return SIGNED
+    return FAILED_OVER if cause_of(passed_over) in api.OUTAGES else PASSED_OVER
 
 
 def _denial(request: Request) -> str:

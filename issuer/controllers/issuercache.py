@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 from cryptography import x509
 
-from issuer.api.issuer import CLUSTER_ISSUER_KIND, GROUP, Cleanup, Issuer, Limits, Recovery
+from issuer.api.issuer import CLUSTER_ISSUER_KIND, GROUP, Cleanup, Failback, Issuer, Limits, Recovery
 from issuer.api.meta import ObjectKey
 from issuer.api.secret import SecretError, SecretMissingError
 from issuer.api.spec import InvalidSpecError, parse, unknown_fields
@@ -73,6 +73,7 @@ class CachedIssuer:
     plan: IssuerPlan | None
     rehearsal: Rehearsal | None = None
     recovery: Recovery = Recovery()  # noqa: RUF009 - frozen
+    failback: Failback = Failback()  # noqa: RUF009 - frozen
     cleanup: Cleanup = Cleanup()  # noqa: RUF009 - frozen
 
 
@@ -142,7 +143,7 @@ class IssuerCache:
     def _build(self, id_: IssuerId, issuer: Issuer) -> CachedIssuer:
         context = replace(self._context, namespace=issuer.metadata.namespace or self._cluster_namespace)
         plan, view = None, IssuerView(title=str(id_))
-        rehearsal, recovery, cleanup = None, Recovery(), Cleanup()
+        rehearsal, recovery, failback, cleanup = None, Recovery(), Failback(), Cleanup()
         try:
             spec = parse(issuer.spec, registry.KINDS)
             plan = IssuerPlan(
@@ -160,7 +161,7 @@ class IssuerCache:
             view = replace(view, problem=str(error))
         else:
             rehearsal = spec.rehearsal
-            recovery, cleanup = spec.recovery, spec.cleanup
+            recovery, failback, cleanup = spec.recovery, spec.failback, spec.cleanup
             self._deadlines[id_] = spec.deadline.seconds
             self._deadlines.move_to_end(id_)
             if len(self._deadlines) > MOST_DEADLINES:
@@ -183,6 +184,7 @@ class IssuerCache:
             plan=plan,
             rehearsal=rehearsal,
             recovery=recovery,
+            failback=failback,
             cleanup=cleanup,
         )
 

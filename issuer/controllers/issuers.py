@@ -16,15 +16,16 @@ import msgspec
 
 from issuer.api import condition
 from issuer.api.condition import READY, TRUE
-from issuer.api.issuer import GROUP, PLURALS, VERSION, AuthorityStatus, Issuer, IssuerStatus
+from issuer.api.issuer import GROUP, PLURALS, VERSION, Issuer
+from issuer.api.issuerstatus import AuthorityStatus, IssuerStatus
 from issuer.api.meta import format_time, parse_time
 from issuer.controllers.census import IssuerState, issuer_measures
 from issuer.controllers.issuercache import IssuerId
-from issuer.controllers.readiness import CAN_SIGN, WELL, readiness
+from issuer.controllers.readiness import CAN_SIGN, WELL, WITHDRAWN, readiness
 from issuer.controllers.rehearsals import with_rehearsal
 from issuer.controllers.reporter import reference
 from issuer.controllers.status import patch
-from issuer.controllers.topics import AccountChanged, IssuerChanged, Rehearsed
+from issuer.controllers.topics import AccountChanged, IssuerChanged, StatusDue
 from issuer.kube.errors import ConflictError, KubeError, LeaseLostError, NotFoundError
 from issuer.kube.queue import Priority, TryAgainError
 from issuer.kube.rbac import Rule
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from datetime import datetime
 
-    from issuer.api.issuer import RehearsalStatus
+    from issuer.api.issuerstatus import RehearsalStatus
     from issuer.controllers.installation import OtherControllers
     from issuer.controllers.issuercache import CachedIssuer, IssuerCache
     from issuer.controllers.topics import Topics
@@ -94,6 +95,7 @@ class IssuerController:
         random: random.Random,
         others: OtherControllers,
         rehearsed: Callable[[IssuerId, Issuer, str], RehearsalStatus | None] = lambda *_: None,
+        left: Callable[[IssuerId, str], int | None] = lambda *_: None,
     ) -> None:
         self._client = client
         self._informers = informers
@@ -107,6 +109,7 @@ class IssuerController:
         self._random = random
         self._others = others
         self._rehearsed = rehearsed
+        self._left = left
         self._answered = float("-inf")
         """Loop time at which another controller was last answered with our own name."""
         self._checks: dict[IssuerId, tuple[int, float]] = {}
@@ -118,7 +121,7 @@ class IssuerController:
         for informer in self.informers:
             informer.add_handler(self.observe)
         topics.subscribe(AccountChanged, self._account_changed)
-        topics.subscribe(Rehearsed, self._was_rehearsed)
+        topics.subscribe(StatusDue, self._status_due)
 
     @property
     def depth(self) -> int:
@@ -177,7 +180,7 @@ class IssuerController:
             id_ = IssuerId.of(kind, key)
             self._queue.add_after(id_, SOON, lane=str(id_))
 
-    def _was_rehearsed(self, news: Rehearsed) -> None:
+    def _status_due(self, news: StatusDue) -> None:
         self._queue.add_after(news.id, SOON, lane=str(news.id))
 
     async def reconcile(self, id_: IssuerId) -> None:
@@ -203,7 +206,7 @@ class IssuerController:
         elif not ready:
             self._usable.discard(id_)
         states = self._engine.states(entry.plan) if entry.plan else ()
-        well = ready and all(health.state in CAN_SIGN and health.check != "failed" for health in states)
+        well = ready and all(_is_served(health) for health in states)
         every = (CHECK_EVERY if well else CHECK_EVERY_WHEN_UNWELL) * self._random.uniform(0.8, 1.2)
         self._checks[id_] = (entry.generation, asyncio.get_running_loop().time() + every)
         self._queue.add_after(id_, every, lane=str(id_))
@@ -214,7 +217,7 @@ class IssuerController:
         if entry.plan is None or (generation == entry.generation and asyncio.get_running_loop().time() < due):
             return
         self._engine.states(entry.plan)  # which gives each its name, for what is told of the calls
-        await asyncio.gather(*(self._engine.check(planned) for planned in entry.plan.authorities))
+        await asyncio.gather(*(self._engine.check(planned) for planned in entry.plan.authorities if planned.is_active))
 
     def _status(self, issuer: Issuer, entry: CachedIssuer) -> IssuerStatus:
         now, generation = self._now(), issuer.metadata.generation
@@ -227,8 +230,21 @@ class IssuerController:
                 issuer.status.conditions, msgspec.structs.replace(ready, observed_generation=generation), now
             ),
             active=next((health.name for health in healths if health.state in CAN_SIGN), ""),
-            authorities=tuple(_authority_status(health, rehearsals.get(health.name)) for health in healths),
+            authorities=tuple(self._authority_status(entry.id, health, rehearsals) for health in healths),
             controller=self._others.name,
+        )
+
+    def _authority_status(
+        self, id_: IssuerId, health: AuthorityHealth, rehearsals: Mapping[str, RehearsalStatus | None]
+    ) -> AuthorityStatus:
+        return AuthorityStatus(
+            name=health.name,
+            state=health.state,
+            message=health.message,
+            last_success_time=format_time(health.last_success) if health.last_success else None,
+            last_failure_time=format_time(health.last_failure) if health.last_failure else None,
+            last_rehearsal=rehearsals.get(health.name),
+            certificates_left=self._left(id_, health.name),
         )
 
     async def _write(self, issuer: Issuer, status: IssuerStatus) -> None:
@@ -270,6 +286,11 @@ class IssuerController:
             )
 
 
+def _is_served(health: AuthorityHealth) -> bool:
+    """Whether nothing is to be hoped for from another check soon."""
+    return health.state in WITHDRAWN or (health.state in CAN_SIGN and health.check != "failed")
+
+
 def _remembered(healths: tuple[AuthorityHealth, ...], issuer: Issuer) -> tuple[AuthorityHealth, ...]:
     """With what a former process knew: when each authority last signed, unless the issuer has changed since."""
     ready = issuer.ready
@@ -279,23 +300,12 @@ def _remembered(healths: tuple[AuthorityHealth, ...], issuer: Issuer) -> tuple[A
     return tuple(replace(health, last_success=health.last_success or known.get(health.name)) for health in healths)
 
 
-def _authority_status(health: AuthorityHealth, rehearsal: RehearsalStatus | None) -> AuthorityStatus:
-    return AuthorityStatus(
-        name=health.name,
-        state=health.state,
-        message=health.message,
-        last_success_time=format_time(health.last_success) if health.last_success else None,
-        last_failure_time=format_time(health.last_failure) if health.last_failure else None,
-        last_rehearsal=rehearsal,
-    )
-
-
 def _says(status: IssuerStatus) -> object:
     """What a status tells apart from times; a status is written when this changes."""
     return (
         [(c.type, c.status, c.reason, c.message, c.observed_generation) for c in status.conditions],
         status.active,
-        [(a.name, a.state, a.message, a.last_rehearsal) for a in status.authorities],
+        [(a.name, a.state, a.message, a.last_rehearsal, a.certificates_left) for a in status.authorities],
         status.controller,
     )
 

@@ -21,7 +21,9 @@ from issuer.controllers.certificaterequests import RESOURCE, CertificateRequests
 from issuer.controllers.certificates import CertificateCensus
 from issuer.controllers.cleanup import CleanupController
 from issuer.controllers.delivery import StatusWriter
+from issuer.controllers.failback import FailbackController
 from issuer.controllers.installation import InstalledCRDs, OtherControllers
+from issuer.controllers.issuance import Issuances
 from issuer.controllers.issuercache import IssuerCache, IssuerId
 from issuer.controllers.issuers import RESOURCES, IssuerController
 from issuer.controllers.manager import Manager
@@ -69,6 +71,7 @@ class Options:
         identity: who we are in the Lease, unique.
         grace: seconds that a stop may take.
         recovery: whether Certificates are issued again whose requests failed in an outage.
+        failback: whether Certificates are issued again that another authority should have signed.
         cleanup: whether failed requests are deleted that nobody needs any more.
         allow_insecure_endpoints: authorities may be reached over plain http.
         pace: seconds between two tries at a request.
@@ -87,6 +90,7 @@ class Options:
     identity: str = "cdn-issuer"
     grace: float = 25.0
     recovery: bool = True
+    failback: bool = True
     cleanup: bool = True
     allow_insecure_endpoints: bool = False
     pace: Pace = Pace()  # noqa: RUF009 - frozen
@@ -178,6 +182,15 @@ class Program(Manager):
             now=utc_now,
             enabled=options.rehearsals,
         )
+        issuances = Issuances(client, self.events, utc_now)
+        failback = FailbackController(
+            issuances=issuances,
+            certificates=certificates,
+            book=self.book,
+            engine=self.engine,
+            topics=topics,
+            metrics=metrics,
+        )
         self.issuer_controller = IssuerController(
             client=client,
             informers=self.issuers,
@@ -191,8 +204,11 @@ class Program(Manager):
             random=chance,
             others=self.others,
             rehearsed=self.rehearsals.last,
+            left=failback.left,
         )
         self.add(self.issuer_controller, self.request_controller, self.rehearsals)
+        if options.failback:
+            self.add(failback)
         if options.cleanup:
             self.add(
                 CleanupController(client=client, requests=self.requests, book=self.book, metrics=metrics, now=utc_now)
@@ -200,12 +216,11 @@ class Program(Manager):
         if options.recovery:
             self.add(
                 RecoveryController(
-                    client=client,
+                    issuances=issuances,
                     requests=self.requests,
                     book=self.book,
                     engine=self.engine,
                     topics=topics,
-                    events=self.events,
                     metrics=metrics,
                     now=utc_now,
                 )

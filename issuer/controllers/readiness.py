@@ -7,6 +7,7 @@ Ready is True while somebody may sign. The reason says how sure that is, and con
             NotSignedYet           nothing is wrong with any, and the first that can sign has never signed
             Degraded               somebody may sign, but something is wrong with one of them
     False   NoAuthorityAvailable   none can sign now; requests wait
+            NoActiveAuthority      each is Draining or Disabled, by the specification; requests wait
             InvalidSpec            the specification cannot be used
 """
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 CAN_SIGN: Final = frozenset({"Available", "Degraded", "Untested", "Unknown"})
 """States in which an authority is asked."""
+WITHDRAWN: Final = frozenset({"Draining", "Disabled"})
+"""States of an authority that signs nothing by the issuer's own will, which is no trouble."""
 WELL: Final = frozenset({"AuthoritiesAvailable", "NotSignedYet"})
 """Reasons that tell of no trouble."""
 
@@ -32,8 +35,12 @@ def readiness(view: IssuerView, healths: Sequence[AuthorityHealth]) -> Condition
     """The Ready condition, without a time and a generation."""
     if view.problem is not None:
         return Condition(READY, FALSE, "InvalidSpec", view.problem)
+    active = [health for health in healths if health.state not in WITHDRAWN]
+    if healths and not active:
+        states = ", ".join(f"{health.name} is {health.state}" for health in healths)
+        return Condition(READY, FALSE, "NoActiveAuthority", f"no authority signs: {states}; set state: Active for one")
     first = next((health for health in healths if health.state in CAN_SIGN), None)
-    troubles = [_trouble(health) for health in healths if health is not first and not _is_well(health)]
+    troubles = [_trouble(health) for health in active if health is not first and not _is_well(health)]
     if first is None:
         return Condition(READY, FALSE, "NoAuthorityAvailable", "; ".join(("no authority can sign now", *troubles)))
     if troubles or not _is_well(first):
@@ -41,7 +48,8 @@ def readiness(view: IssuerView, healths: Sequence[AuthorityHealth]) -> Condition
     else:
         reason = "AuthoritiesAvailable" if first.last_success else "NotSignedYet"
     unknown = f"this version does not know, and ignores, {', '.join(view.ignored)}" if view.ignored else ""
-    clauses = (_signer(first), *troubles, *filter(None, (unknown,)), *view.without_effect)
+    withdrawn = [f"{health.name} is {health.state}" for health in healths if health.state in WITHDRAWN]
+    clauses = (_signer(first), *troubles, *withdrawn, *filter(None, (unknown,)), *view.without_effect)
     return Condition(READY, TRUE, reason, "; ".join(clauses))
 
 

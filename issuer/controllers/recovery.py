@@ -8,11 +8,8 @@ calls, in this order:
     PATCH the Certificate's    condition Issuing=True, as `cmctl renew` writes it, to the version that was judged
     status
 
-cert-manager replaces a request only while Issuing is True, and that changes the Certificate. So if the request was
-replaced after the first call, the third is refused (409); if before, the second shows it. No look at a cache is trusted
-for that: it may lag, and a former process may have started the same issuance a moment ago.
-
-Certificates are not watched: the right to get the one that is about to be renewed is all that it takes.
+If the request was replaced after the first call, the third is refused (409); if before, the second shows it. See
+`issuance`.
 """
 
 from __future__ import annotations
@@ -21,24 +18,13 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING, Any, Final
 
-import msgspec
-
-from issuer.api import certificate as api
-from issuer.api import condition
-from issuer.api.certificate import Certificate
-from issuer.api.condition import Condition
-from issuer.api.request import CertificateRequest
 from issuer.controllers.census import MAX_SHOWN, labels_of
-from issuer.controllers.certificaterequests import RESOURCE as REQUESTS
+from issuer.controllers.issuance import RULES
 from issuer.controllers.issuercache import IssuerId
 from issuer.controllers.readiness import CAN_SIGN
 from issuer.controllers.renewal import Backlog, Judgement, judge
-from issuer.controllers.reporter import reference
-from issuer.controllers.status import patch
 from issuer.controllers.topics import AccountRecovered, IssuerChanged
-from issuer.kube.errors import ConflictError, KubeError, LeaseLostError, NotFoundError, UnreachableError
-from issuer.kube.rbac import Rule
-from issuer.kube.resource import Resource
+from issuer.kube.errors import ConflictError, KubeError, LeaseLostError, NotFoundError
 from issuer.observe import families
 from issuer.observe.logs import get_logger
 from issuer.observe.metrics import Measure
@@ -49,18 +35,17 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from issuer.api.issuer import Recovery
+    from issuer.api.request import CertificateRequest
+    from issuer.controllers.issuance import Issuances
     from issuer.controllers.issuercache import IssuerCache
     from issuer.controllers.renewal import Failure, Line, Turn, Waiting
     from issuer.controllers.topics import Topics
-    from issuer.kube.client import KubeClient
-    from issuer.kube.events import EventRecorder
     from issuer.kube.informer import Change, Informer
     from issuer.observe.metrics import Metrics
     from issuer.signing.engine import FailoverEngine
 
 log = get_logger(__name__)
 
-CERTIFICATES: Final = Resource(REQUESTS.group, REQUESTS.version, api.PLURAL)
 REASON: Final = "RenewedAfterOutage"
 """Of the condition Issuing, and of the event."""
 TICK: Final = 1.0
@@ -79,36 +64,30 @@ class RecoveryController:
     """Starts issuances again that failed in an outage; a `Controller` of the manager.
 
     Args:
-        client: for the API server.
+        issuances: starts them.
         requests: the informer of CertificateRequests.
         now: the time, UTC.
     """
 
     name: Final = "recovery"
-    rules: Final = (
-        Rule((CERTIFICATES.group,), (CERTIFICATES.plural,), ("get",)),
-        Rule((CERTIFICATES.group,), (f"{CERTIFICATES.plural}/status",), ("patch",)),
-        Rule((REQUESTS.group,), (REQUESTS.plural,), ("get",)),
-    )
+    rules: Final = RULES
     fresh: Final = ()
     chores: Final = ()
 
     def __init__(
         self,
         *,
-        client: KubeClient,
+        issuances: Issuances,
         requests: Informer[CertificateRequest],
         book: IssuerCache,
         engine: FailoverEngine,
         topics: Topics,
-        events: EventRecorder,
         metrics: Metrics,
         now: Callable[[], datetime],
     ) -> None:
-        self._client = client
+        self._issuances = issuances
         self._book = book
         self._engine = engine
-        self._events = events
         self._metrics = metrics
         self._now = now
         self._backlog = Backlog()
@@ -209,7 +188,7 @@ class RecoveryController:
         """Find out when the certificate ends that is in use. All else is looked at when it is renewed."""
         waiting.is_known = True
         try:
-            certificate = await self._certificate(waiting.failure)
+            certificate = await self._issuances.certificate(waiting.failure.certificate)
         except LeaseLostError:
             raise
         except KubeError as error:
@@ -231,7 +210,7 @@ class RecoveryController:
         turn.waiting.due = _loop_time() + min(LATEST, LATER * 2.0 ** min(turn.waiting.looks, 10))
         turn.waiting.looks += 1
         try:
-            certificate = await self._certificate(failure)
+            certificate = await self._issuances.certificate(failure.certificate)
             judgement = judge(failure, certificate, self._now())
             if judgement is Judgement.RENEW and not await self._is_there(failure):
                 judgement = Judgement.NEVER
@@ -240,7 +219,7 @@ class RecoveryController:
             if judgement is not Judgement.RENEW or certificate is None:
                 self._news.set()
                 return
-            await self._start(certificate, turn)
+            await self._issuances.start(certificate, REASON, _message(turn))
         except LeaseLostError:
             raise
         except (ConflictError, NotFoundError):
@@ -250,31 +229,12 @@ class RecoveryController:
             return
         self._repeats.over(failure.certificate)
         self._backlog.started(turn, per_minute, _loop_time())
-        self._tell(certificate, turn)
+        self._tell(turn)
 
     def _not_renewed(self, failure: Failure, error: KubeError) -> None:
         left_out = self._repeats.due(failure.certificate)
         if left_out is not None:
             log.warning("certificate not renewed", **_fields(failure), error=str(error), left_out=left_out or None)
-
-    async def _start(self, certificate: Certificate, turn: Turn) -> None:
-        """Have cert-manager issue it anew, as `cmctl renew` does."""
-        meta, now = certificate.metadata, self._now()
-        issuing = Condition(
-            api.ISSUING, condition.TRUE, REASON, _message(turn), observed_generation=meta.generation or None
-        )
-        conditions = condition.upsert(certificate.status.conditions, issuing, now)
-        body = patch(meta.resource_version, {"conditions": conditions})
-        await self._client.patch(CERTIFICATES, meta.namespace, meta.name, body, subresource="status")
-
-    async def _certificate(self, failure: Failure) -> Certificate | None:
-        """The Certificate as it is now; None if it is gone.
-
-        Raises:
-            KubeError: the API server did not say.
-        """
-        raw = await self._read(CERTIFICATES, *failure.certificate)
-        return msgspec.json.decode(raw, type=Certificate) if raw is not None else None
 
     async def _is_there(self, failure: Failure) -> bool:
         """Whether the request that failed is still there and still says so.
@@ -282,26 +242,12 @@ class RecoveryController:
         Raises:
             KubeError: the API server did not say.
         """
-        raw = await self._read(REQUESTS, *failure.request.key)
-        if raw is None:
-            return False
-        request = msgspec.json.decode(raw, type=CertificateRequest)
-        return request.metadata.uid == failure.request.uid and request.failed_by_outage
+        request = await self._issuances.request(failure.request.key, failure.request.uid)
+        return request is not None and request.failed_by_outage
 
-    async def _read(self, resource: Resource, namespace: str, name: str) -> bytes | None:
-        try:
-            return await self._client.get(resource, namespace, name)
-        except NotFoundError as error:
-            if error.name == name:
-                return None
-            # From something in between, or an API server that is only just starting; see `delivery`.
-            raise UnreachableError(f"a 404 that does not name {name}: {error.message}") from None
-
-    def _tell(self, certificate: Certificate, turn: Turn) -> None:
+    def _tell(self, turn: Turn) -> None:
         failure = turn.waiting.failure
         issuer = failure.line.issuer
-        about = reference(certificate.metadata, api.KIND, CERTIFICATES.api_version)
-        self._events.emit(about, "Normal", REASON, _message(turn))
         self._metrics.renewed(issuer_kind=issuer.kind, issuer_namespace=issuer.key.namespace, issuer=issuer.key.name)
         log.info("certificate renewed after an outage", **_fields(failure), probe=turn.is_probe)
 

@@ -24,14 +24,15 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from issuer.api.duration import human
-from issuer.api.issuer import REHEARSE_AT, REHEARSE_AUTHORITIES, RehearsalStatus
+from issuer.api.issuer import REHEARSE_AT, REHEARSE_AUTHORITIES
+from issuer.api.issuerstatus import RehearsalStatus
 from issuer.api.meta import format_time, parse_time
 from issuer.authorities.base import SigningOrder
 from issuer.authorities.errors import RateLimited
 from issuer.controllers.census import labels_of
 from issuer.controllers.manager import Chore, StoppingError
 from issuer.controllers.reporter import reference
-from issuer.controllers.topics import Rehearsed
+from issuer.controllers.topics import StatusDue
 from issuer.observe import families
 from issuer.observe.logs import get_logger
 from issuer.observe.metrics import Measure
@@ -326,7 +327,7 @@ class RehearsalController:
             log.info("rehearsal succeeded", **entry.id.fields, authority=authority, seconds=round(seconds, 3))
             if before is None or before.result == FAILED:
                 self._events.emit(about, "Normal", "RehearsalSucceeded", f"{authority} signed a rehearsal")
-        self._topics.publish(Rehearsed(entry.id))
+        self._topics.publish(StatusDue(entry.id))
 
 
 def make_order(issuer: ObjectKey, authority: str, names: Iterable[str], now: datetime) -> SigningOrder:

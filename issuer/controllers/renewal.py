@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from issuer.api import certificate as api
 from issuer.api.condition import FALSE, TRUE
 from issuer.api.meta import ObjectKey
+from issuer.controllers.decision import restriction
 from issuer.controllers.issuercache import IssuerId, issuer_id
 from issuer.controllers.memory import RequestId, identify
 
@@ -94,8 +95,7 @@ def failure_of(request: CertificateRequest) -> Failure | None:
 
 def line_of(request: CertificateRequest) -> Line:
     """The line of a request."""
-    names = (name.strip() for name in (request.authorities or "").split(","))
-    return Line(issuer_id(request.issuer_ref, request.metadata.namespace), frozenset(filter(None, names)))
+    return Line(issuer_id(request.issuer_ref, request.metadata.namespace), restriction(request))
 
 
 class Judgement(Enum):

@@ -42,14 +42,14 @@ class IssuerChanged:
 
 
 @dataclass(frozen=True, slots=True)
-class Rehearsed:
-    """An authority of an issuer was rehearsed."""
+class StatusDue:
+    """There is something new to say in the status of an issuer, apart from what its accounts tell."""
 
     id: IssuerId
 
 
-Topic = AccountRecovered | AccountChanged | IssuerChanged | Rehearsed
-T = TypeVar("T", AccountRecovered, AccountChanged, IssuerChanged, Rehearsed)
+Topic = AccountRecovered | AccountChanged | IssuerChanged | StatusDue
+T = TypeVar("T", AccountRecovered, AccountChanged, IssuerChanged, StatusDue)
 
 
 class Topics:

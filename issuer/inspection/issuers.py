@@ -20,7 +20,8 @@ from issuer.inspection.snapshot import key_of, lease_key
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from issuer.api.issuer import AuthoritySpec, AuthorityStatus, Issuer, IssuerSpec
+    from issuer.api.issuer import AuthoritySpec, Issuer, IssuerSpec
+    from issuer.api.issuerstatus import AuthorityStatus
     from issuer.inspection.snapshot import IssuerKey, Snapshot
 
 CAN_SIGN: Final = frozenset({"Available", "Degraded", "Untested", "Unknown"})

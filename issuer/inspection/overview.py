@@ -10,7 +10,8 @@ import msgspec
 
 from issuer.api import condition
 from issuer.api.condition import READY
-from issuer.api.issuer import GROUP, RehearsalStatus
+from issuer.api.issuer import GROUP
+from issuer.api.issuerstatus import RehearsalStatus
 from issuer.api.meta import format_time
 from issuer.api.request import REASON_DENIED
 from issuer.inspection.findings import title

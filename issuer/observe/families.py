@@ -224,6 +224,21 @@ RENEWED: Final = Family(
     ISSUER,
 )
 
+TO_MOVE: Final = Family(
+    "certificates_awaiting_move",
+    "gauge",
+    "Certificates that are to be issued again by another authority than the one that signed them, as it is draining "
+    "or an earlier one can sign again (`why`: draining, failback).",
+    (*AUTHORITY, "why"),
+    look="It falls by up to failback.perMinute; where it stays, no other authority can sign them.",
+)
+MOVED: Final = Family(
+    "certificates_moved",
+    "counter",
+    "Issuances that were started so that another authority signs, by why.",
+    (*ISSUER, "why"),
+)
+
 # Calls to authorities.
 CALLS: Final = Family(
     "authority_calls",
@@ -354,7 +369,7 @@ SECTIONS: Final[tuple[tuple[str, tuple[Family, ...]], ...]] = (
             ISSUERS_LEFT_OUT,
         ),
     ),
-    ("Certificates", (CERTIFICATES, FAILING_RENEWAL, AWAITING_RENEWAL, RENEWED)),
+    ("Certificates", (CERTIFICATES, FAILING_RENEWAL, AWAITING_RENEWAL, RENEWED, TO_MOVE, MOVED)),
     (
         "Calls to authorities",
         (CALLS, CALL_DURATION, RETRIES, LIMIT_WAIT, BREAKER_OPENED, FAILOVERS, ADOPTED, ORPHANS),

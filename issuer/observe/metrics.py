@@ -87,6 +87,7 @@ class Metrics:
         self._to_the_end = self._histogram(families.REQUEST_DURATION)
         self._request_retries = self._counter(families.REQUEST_RETRIES)
         self._renewed = self._counter(families.RENEWED)
+        self._moved = self._counter(families.MOVED)
         self._cleaned_up = self._counter(families.CLEANED_UP)
         self._late_writes = self._counter(families.LATE_WRITES)
         self._write_failures = self._counter(families.WRITE_FAILURES)
@@ -114,6 +115,7 @@ class Metrics:
             self._request_retries,
             self._cleaned_up,
             self._renewed,
+            self._moved,
             self._calls,
             self._call_duration,
             self._retries,
@@ -163,6 +165,11 @@ class Metrics:
     def renewed(self, *, issuer_kind: str, issuer_namespace: str, issuer: str) -> None:
         """The issuance of a Certificate was started again after an outage."""
         self._renewed.labels(*self._bounded.issuer(issuer_kind, issuer_namespace, issuer, exists=True)).inc()
+
+    def moved(self, *, issuer_kind: str, issuer_namespace: str, issuer: str, why: str) -> None:
+        """The issuance of a Certificate was started so that another authority signs it."""
+        labels = self._bounded.issuer(issuer_kind, issuer_namespace, issuer, exists=True)
+        self._moved.labels(*labels, why).inc()
 
     def cleaned_up(self, *, kind: str, namespace: str, name: str) -> None:
         """A failed request was deleted; of the issuer that it named."""

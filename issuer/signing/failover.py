@@ -19,7 +19,7 @@ from issuer.authorities.errors import AuthorityError, InProgress, Rejected, Unav
 from issuer.pki.certificate import InvalidCertificateError, load_chain, replaced_subject
 from issuer.signing.attempt import ask
 from issuer.signing.budget import Budget
-from issuer.signing.failures import Queued
+from issuer.signing.failures import Queued, Withdrawn
 from issuer.signing.observer import AccountUser
 from issuer.signing.plan import Issued, NotIssued
 from issuer.signing.trust import roots_of_all
@@ -55,6 +55,10 @@ async def sign(
     authorities = engine.registry.states(plan)
     allowed = [authority for authority in authorities if only is None or authority.name in only]
     failures: Failures = {}
+    if not (active := [authority for authority in allowed if authority.planned.is_active]):
+        failures = {one.name: Withdrawn(one.name, one.planned.common.state) for one in allowed}
+        return _not_issued(plan, allowed, failures)
+    allowed = active
     able = _able(order, allowed, failures)
     with engine.ledger.signing(order):
         for index, authority in enumerate(able):

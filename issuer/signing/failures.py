@@ -10,6 +10,7 @@
     │   ├── Untrusted          what it signed meets none of the issuer's roots
     │   ├── TooSlow            it accepted the request, and its turn is over
     │   └── InternalError      its module has a fault
+    ├── Withdrawn              not asked: the issuer says that it signs nothing
     ├── RateLimited
     │   ├── LimitInForce       not asked: it is rate-limited for a while
     │   └── QueueTooLong       not asked: our own limits have not let the request through
@@ -41,6 +42,20 @@ class NotAsked(AuthorityError):  # noqa: N818 - as those that it marks
 
 class Queued(NotAsked):
     """Marks those that only our own limits are to blame for."""
+
+
+class Withdrawn(NotAsked):
+    """Not asked: by the issuer's specification it signs nothing, and neither does any other that may sign the request.
+
+    Attributes:
+        state: Draining or Disabled.
+    """
+
+    cause = "Withdrawn"
+
+    def __init__(self, authority: str, state: str) -> None:
+        super().__init__(authority, withdrawn(state))
+        self.state = state
 
 
 class BreakerOpen(Unavailable, NotAsked):
@@ -221,6 +236,11 @@ def unreadable(error: Unauthorized) -> SecretNotFound | Misconfigured:
 def moment(when: datetime) -> str:
     """A time for a person, to the second: `2026-11-25T01:04:34Z`."""
     return when.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def withdrawn(state: str) -> str:
+    """That an authority signs nothing by the issuer's own will."""
+    return f"it signs nothing, since its state is {state}"
 
 
 def consecutive(failures: int) -> str:

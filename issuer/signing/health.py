@@ -12,7 +12,7 @@ from issuer.signing.failures import Misconfigured, SecretNotFound, brief, limite
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from issuer.api.issuer import State
+    from issuer.api.issuerstatus import State
     from issuer.signing.account import Account
     from issuer.signing.registry import AuthorityState
 
@@ -78,6 +78,8 @@ def _check(account: Account | None, state: State, message: str) -> Literal["", "
 
 
 def _judge(authority: AuthorityState, account: Account | None, now: datetime) -> tuple[State, str]:
+    if (withdrawn := authority.planned.common.state) != "Active":
+        return withdrawn, ""
     if isinstance(authority.error, SecretNotFound | Misconfigured):
         return authority.error.reason, authority.error.message
     if account is None:

@@ -45,6 +45,11 @@ class PlannedAuthority:
         """The authority's name in the issuer."""
         return self.authority.name
 
+    @property
+    def is_active(self) -> bool:
+        """Whether it signs at all."""
+        return self.common.state == "Active"
+
 
 @dataclass(frozen=True, slots=True)
 class IssuerPlan:

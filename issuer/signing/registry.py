@@ -144,10 +144,12 @@ class AccountRegistry:
         return self._states.get(self._named.get(state.full_name, 0), state)
 
     def without_credential(self) -> list[AuthorityState]:
-        """One authority for each account whose credential is refused, and all whose Secrets cannot be read."""
+        """Those that are to sign and cannot: one for each refused credential, and all whose Secrets cannot be read."""
         found: dict[object, AuthorityState] = {}
         for state in self._states.values():
             account = state.account
+            if not state.planned.is_active:
+                continue
             if state.error is not None:
                 found[state] = state
             elif account is not None and account.is_refused:

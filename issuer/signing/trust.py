@@ -36,7 +36,11 @@ log = structlog.get_logger(__name__)
 async def roots_of_all(
     engine: EngineContext, signer: AuthorityState, signers: bytes, authorities: Sequence[AuthorityState]
 ) -> bytes:
-    """The roots that the certificate meets, PEM, then the signer's others, then those of the others; each once."""
+    """The roots that the certificate meets, PEM, then the signer's others, then those of the others; each once.
+
+    One that is Draining counts, since its certificates are still in use; one that is Disabled does not.
+    """
+    authorities = [one for one in authorities if one.planned.common.state != "Disabled"]
     until = engine.clock() + PATIENCE
     # What the guard raises while this process stops must not cost the certificate either.
     await asyncio.gather(*(_read(authority, until) for authority in authorities), return_exceptions=True)

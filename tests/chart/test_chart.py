@@ -147,7 +147,7 @@ def test_a_namespace_gives_the_rights_that_its_controllers_name(helm: Helm) -> N
         assert rule.manifest() in role["rules"]
 
 
-def test_without_recovery_the_controller_has_no_business_with_certificates(helm: Helm) -> None:
+def test_without_recovery_and_failback_the_controller_has_no_business_with_certificates(helm: Helm) -> None:
     def rights(objects: Objects) -> list[str]:
         roles = [*of_kind(objects, "ClusterRole"), *of_kind(objects, "Role")]
         rules = [rule for role in roles if role["metadata"]["name"].endswith("-controller") for rule in role["rules"]]
@@ -157,9 +157,12 @@ def test_without_recovery_the_controller_has_no_business_with_certificates(helm:
     assert rights(usual) == ["certificates", "certificates/status"]
     assert "--no-recovery" not in args(usual)
     for scope in ("", ",scope.namespaces={web}"):
-        without = helm.objects("--set", f"recovery.enabled=false{scope}")
+        for one in ("recovery", "failback"):
+            without = helm.objects("--set", f"{one}.enabled=false{scope}")
+            assert rights(without) == rights(usual)
+            assert f"--no-{one}" in args(without)
+        without = helm.objects("--set", f"recovery.enabled=false,failback.enabled=false{scope}")
         assert rights(without) == []
-        assert "--no-recovery" in args(without)
 
 
 def test_without_clean_up_nothing_may_be_deleted(helm: Helm) -> None:

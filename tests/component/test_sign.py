@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import logging
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import structlog
 import yaml
 from click.testing import CliRunner
 from cryptography import x509
@@ -18,13 +20,28 @@ from issuer.sandbox.cdn import MockCDN
 from tests.component.harness import QUICK
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
     from click.testing import Result
 
 CANARY = "canary-d41d8cd98f00b204"
 """A credential that nobody accepts, and that nothing may show."""
+
+
+@pytest.fixture(autouse=True)
+def logging_as_it_was() -> Iterator[None]:
+    """The command sets up logging for its process, and this one is that of all tests."""
+    loggers = [
+        logging.getLogger(name) for name in (None, "aiohttp", "asyncio", "httpcore", "httpx", "kubernetes_asyncio")
+    ]
+    levels, handlers = [one.level for one in loggers], loggers[0].handlers[:]
+    yield
+    structlog.reset_defaults()
+    logging.captureWarnings(capture=False)
+    loggers[0].handlers[:] = handlers
+    for logger, level in zip(loggers, levels, strict=True):
+        logger.setLevel(level)
 
 
 @pytest.fixture
@@ -150,6 +167,15 @@ async def test_only_the_authority_that_is_named_signs(cdn: MockCDN, tmp_path: Pa
     result = await call("-f", file, "--authority", "nobody", request(tmp_path), INSECURE)
     assert result.exit_code == 2
     assert result.stderr.splitlines()[-1].endswith("no authority 'nobody' in the issuer; it has edge, backup")
+
+
+async def test_one_that_is_to_sign_nothing_is_told_with_what_to_change(cdn: MockCDN, tmp_path: Path) -> None:
+    authorities = [edge(cdn, state="Draining"), BACKUP]
+    file = files(tmp_path, issuer(*authorities), token(), objects.ca_secret("backup-ca", "shop"))
+    result = await call("-f", file, "--authority", "edge", request(tmp_path), INSECURE)
+    (line,) = result.output.splitlines()
+    assert result.exit_code == 1
+    assert line.endswith(": set its state to Active in the file, or name another one with --authority"), line
 
 
 async def test_what_a_lost_answer_may_have_left_is_told(cdn: MockCDN, tmp_path: Path) -> None:

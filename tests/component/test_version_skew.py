@@ -71,7 +71,7 @@ async def test_an_issuer_whose_status_was_written_by_the_next_version_goes_on_si
         del schema["status"]["properties"]["authorities"]["items"]["properties"]["state"]["enum"]
 
     async with new_stage(hurried(), controlled=False) as stage, next_version(stage, with_any_state):
-        status = {"authorities": [{"name": "backup", "state": "Draining"}]}
+        status = {"authorities": [{"name": "backup", "state": "Resting"}]}
         await stage.apply(objects.issuer("local", [stage.backup()], namespace=stage.namespace))
         await accepted(
             lambda: stage.cluster.set_status("cdnissuers", stage.namespace, "local", status),

@@ -12,6 +12,9 @@ _REHEARSALS: Final = "issuer/controllers/rehearsals.py"
 _INSTALLATION: Final = "issuer/controllers/installation.py"
 _INSTALLATION_TESTS: Final = ("unit/controllers/test_installation.py",)
 _RECOVERY: Final = "issuer/controllers/recovery.py"
+_ISSUANCE: Final = "issuer/controllers/issuance.py"
+_FAILBACK: Final = "issuer/controllers/failback.py"
+_FAILBACK_TESTS: Final = ("unit/controllers/test_failback.py",)
 _RENEWAL: Final = "issuer/controllers/renewal.py"
 _RENEWAL_TESTS: Final = ("unit/controllers/test_renewal.py",)
 _RECOVERY_TESTS: Final = ("unit/controllers/test_recovery.py",)
@@ -199,16 +202,16 @@ MUTATIONS: Final = (
     ),
     Mutation(
         "a Certificate is written to whatever has become of it since it was judged",
-        _RECOVERY,
-        "body = patch(meta.resource_version, {",
-        'body = patch("", {',
+        _ISSUANCE,
+        "return patch(meta.resource_version, {",
+        'return patch("", {',
         _RECOVERY_TESTS,
     ),
     Mutation(
         "a 404 of something in between is taken for the end of a Certificate",
-        _RECOVERY,
-        "if error.name == name:",
-        "if name:",
+        _ISSUANCE,
+        "if error.name == key.name:",
+        "if key.name:",
         _RECOVERY_TESTS,
     ),
     Mutation(
@@ -231,5 +234,47 @@ MUTATIONS: Final = (
         "fields - served[kind] for kind",
         "fields - fields for kind",
         _INSTALLATION_TESTS,
+    ),
+    Mutation(
+        "a Certificate goes back to an authority that would pass it over again",
+        _FAILBACK,
+        "if told is not None and told.reason == PASSED_OVER:",
+        "if False:",
+        _FAILBACK_TESTS,
+    ),
+    Mutation(
+        "a Certificate is moved although nobody else signs such a one",
+        _FAILBACK,
+        "and _supports(one, order)",
+        "and order",
+        _FAILBACK_TESTS,
+    ),
+    Mutation(
+        "all Certificates go back at once to an authority that nobody has asked since it was down",
+        _FAILBACK,
+        "record.probes += 1",
+        "return",
+        _FAILBACK_TESTS,
+    ),
+    Mutation(
+        "a failure does not make the time count anew in which an authority was steady",
+        _FAILBACK,
+        "record.since, record.last_failure = time, health.last_failure",
+        "record.last_failure = health.last_failure",
+        _FAILBACK_TESTS,
+    ),
+    Mutation(
+        "a Certificate is moved that was issued since",
+        _FAILBACK,
+        "if certificate.revision != request.revision or certificate.failed_at is not None:",
+        "if certificate.failed_at is not None:",
+        _FAILBACK_TESTS,
+    ),
+    Mutation(
+        "an authority that is disabled keeps requests open that all others refuse",
+        "issuer/signing/failover.py",
+        "    allowed = active\n",
+        "",
+        ("unit/signing/test_engine_failover.py",),
     ),
 )

@@ -82,7 +82,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
   resources: [certificaterequests]
   verbs: [delete]
 {{- end }}
-{{- if .Values.recovery.enabled }}
+{{- if or .Values.recovery.enabled .Values.failback.enabled }}
 - apiGroups: [cert-manager.io]
   resources: [certificates]
   verbs: [get]

@@ -177,6 +177,10 @@ BAD: Final[dict[str, Bad]] = {
     "failed requests that go too soon": Bad(
         two(cleanup={"failedAfter": "5m"}), "spec.cleanup.failedAfter: 5m is not between 1h and 8760h"
     ),
+    "a failback that hardly waits": Bad(
+        two(failback={"stableFor": "5s"}), "spec.failback.stableFor: 5s is not between 10s and 168h"
+    ),
+    "a failback of nobody": Bad(two(failback={"perMinute": 0}), "spec.failback.perMinute"),
     "failed requests of which none stays": Bad(two(cleanup={"keep": 0}), "spec.cleanup.keep"),
     "a deadline that is too long": Bad(two(deadline="721h"), "spec.deadline: 721h is not between 1s and 720h"),
     "an attempt longer than the deadline": Bad(
@@ -266,8 +270,8 @@ BAD: Final[dict[str, Bad]] = {
 
 
 NEWER: Final[dict[str, Any]] = {
-    "a field": two(failback={"mode": "WhenStable", "stableFor": "15m"}),
-    "a field of an authority": one(state="Draining"),
+    "a field": two(novelty={"mode": "New", "since": "15m"}),
+    "a field of an authority": one(novelty="Draining"),
     "a field of a group": one(retry={"attempts": 1, "jitter": {"share": 0.5}}),
     "a field of a reference": one(caBundleSecretRef={"name": "roots", "key": "ca.crt", "optional": True}),
     "a field of a ca": {"authorities": [{"name": "backup", "ca": {"secretRef": {"name": "x", "key": "y"}, "crl": []}}]},

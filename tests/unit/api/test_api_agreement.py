@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from issuer.api import crd
 from issuer.api.duration import MAX_LENGTH, PATTERN, Duration, InvalidDurationError
-from issuer.api.issuer import AuthorityCommon, IssuerStatus, SpecCommon
+from issuer.api.issuer import AuthorityCommon, SpecCommon
+from issuer.api.issuerstatus import IssuerStatus
 from issuer.api.spec import InvalidSpecError
 from issuer.authorities import registry
 from tests.unit.api.admission import broken_rules, defaulted, levels, refusals, rules

@@ -5,7 +5,8 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from issuer.api.issuer import CLUSTER_ISSUER_KIND, ISSUER_KIND, AuthoritySpec, Issuer, IssuerStatus
+from issuer.api.issuer import CLUSTER_ISSUER_KIND, ISSUER_KIND, AuthoritySpec, Issuer
+from issuer.api.issuerstatus import IssuerStatus
 from issuer.api.spec import InvalidSpecError, parse
 from tests.unit.api.spec_documents import two
 
@@ -45,8 +46,8 @@ def test_the_ready_condition_is_found_in_the_status() -> None:
 
 
 def test_a_state_of_another_version_is_read_as_it_is() -> None:
-    read = issuer(status={"active": "edge", "authorities": [{"name": "edge", "state": "Draining", "since": 3}]})
-    assert [authority.state for authority in read.status.authorities] == ["Draining"]
+    read = issuer(status={"active": "edge", "authorities": [{"name": "edge", "state": "Resting", "since": 3}]})
+    assert [authority.state for authority in read.status.authorities] == ["Resting"]
     assert read.status.active == "edge"
 
 

@@ -46,8 +46,10 @@ def test_a_field_that_is_not_known_is_passed_over(document: Any) -> None:
 @pytest.mark.parametrize(
     ("document", "ignored"),
     [
-        (two(failback={"mode": "Never"}), ("spec.failback",)),
-        (one(state="Draining"), ("spec.authorities[0].state",)),
+        (two(novelty={"mode": "Never"}), ("spec.novelty",)),
+        (one(novelty="Draining"), ("spec.authorities[0].novelty",)),
+        (one(state="Resting"), ("spec.authorities[0].state 'Resting'",)),
+        (two(failback={"mode": "Sometimes"}), ("spec.failback.mode 'Sometimes'",)),
         (one(retry={"attempts": 1, "jitter": {"share": 0.5}}), ("spec.authorities[0].retry.jitter",)),
         (
             one(caBundleSecretRef={"name": "roots", "key": "ca.crt", "optional": True}),

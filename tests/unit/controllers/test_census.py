@@ -19,7 +19,7 @@ from issuer.signing.observer import AccountUser
 if TYPE_CHECKING:
     import pytest
 
-    from issuer.api.issuer import State
+    from issuer.api.issuerstatus import State
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 WEB = ("CDNIssuer", "shop", "web")

@@ -57,11 +57,11 @@ def test_an_issuer_that_is_there_and_cannot_be_read_is_not_one_that_does_not_exi
 
 
 def test_what_this_version_does_not_know_of_an_issuer_is_named_at_any_depth() -> None:
-    cache = IssuerCache({"CDNIssuer": lambda _: issuer(1, failback={})}, CONTEXT, "cert-manager")
+    cache = IssuerCache({"CDNIssuer": lambda _: issuer(1, novelty={})}, CONTEXT, "cert-manager")
     entry = cache.find(MAIN)
     assert entry is not None
     assert entry.plan is not None
-    assert entry.view.ignored == ("spec.failback", "spec.authorities[name=ca-0].ca.secretRef.crl")
+    assert entry.view.ignored == ("spec.novelty", "spec.authorities[name=ca-0].ca.secretRef.crl")
 
 
 @pytest.mark.parametrize(("count", "followed"), [(1, [False]), (2, [True, False]), (3, [True, True, False])])

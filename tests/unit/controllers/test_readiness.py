@@ -26,6 +26,7 @@ UNTESTED = AuthorityHealth(name="edge", state="Untested", message=PROBED, last_s
 OPEN = AuthorityHealth(name="edge", state="Open", message="circuit breaker open after 3 consecutive failures")
 ABSENT = AuthorityHealth(name="edge", state="SecretNotFound", message="Secret demo/absent does not exist")
 BACKUP = AuthorityHealth(name="backup", state="Available", last_success=WHEN)
+REST = AuthorityHealth(name="old", state="Draining")
 WRONG_BACKUP = AuthorityHealth(name="backup", state="Misconfigured", message="Secret demo/ca: key tls.key is missing")
 WEAK_BACKUP = AuthorityHealth(name="backup", state="Degraded", message="the CA certificate ends soon", check="failed")
 
@@ -43,6 +44,13 @@ WEAK_BACKUP = AuthorityHealth(name="backup", state="Degraded", message="the CA c
         ((NO_API,), "True", "Degraded", "edge has not signed yet; it is Unknown: the Kubernetes API did not answer"),
         ((FAILED_LATELY,), "True", "Degraded", "edge is Degraded: no answer within 60s"),
         ((UNTESTED,), "True", "Degraded", f"edge is Untested: {PROBED}"),
+        ((SIGNS, REST), "True", "AuthoritiesAvailable", "edge signs; old is Draining"),
+        (
+            (REST,),
+            "False",
+            "NoActiveAuthority",
+            "no authority signs: old is Draining; set state: Active for one",
+        ),
         (
             (SIGNS, WRONG_BACKUP),
             "True",

@@ -17,6 +17,7 @@ from structlog.testing import capture_logs
 from issuer.api.issuer import Recovery
 from issuer.api.meta import ObjectKey
 from issuer.controllers import recovery
+from issuer.controllers.issuance import Issuances
 from issuer.controllers.recovery import RecoveryController
 from issuer.controllers.topics import AccountRecovered, IssuerChanged, Topics
 from issuer.kube.errors import ConflictError, ForbiddenError, LeaseLostError, NotFoundError, UnreachableError
@@ -47,13 +48,13 @@ class World:
 
     def __post_init__(self) -> None:
         self.topics, self.metrics = Topics(), Metrics()
+        events = cast("Any", SimpleNamespace(emit=lambda _about, _type, why, what: self.events.append((why, what))))
         self.controller = RecoveryController(
-            client=cast("Any", self),
+            issuances=Issuances(cast("Any", self), events, lambda: LATER),
             requests=cast("Any", SimpleNamespace(add_handler=lambda _: None)),
             book=cast("Any", SimpleNamespace(find=self.find)),
             engine=cast("Any", SimpleNamespace(states=self.health, users=lambda _: {("CDNIssuer", "shop/web")})),
             topics=self.topics,
-            events=cast("Any", SimpleNamespace(emit=lambda _about, _type, why, what: self.events.append((why, what)))),
             metrics=self.metrics,
             now=lambda: LATER,
         )

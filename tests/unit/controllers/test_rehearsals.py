@@ -8,7 +8,8 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 import pytest
 
-from issuer.api.issuer import REHEARSE_AT, REHEARSE_AUTHORITIES, Issuer, RehearsalStatus
+from issuer.api.issuer import REHEARSE_AT, REHEARSE_AUTHORITIES, Issuer
+from issuer.api.issuerstatus import RehearsalStatus
 from issuer.api.meta import ObjectKey, ObjectMeta, format_time
 from issuer.controllers.decision import IssuerView
 from issuer.controllers.issuercache import CachedIssuer, IssuerId

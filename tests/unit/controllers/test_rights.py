@@ -44,8 +44,9 @@ async def test_requests_are_deleted_by_clean_up_alone() -> None:
     assert cleanup == {("cert-manager.io", "certificaterequests", "delete")}
 
 
-async def test_certificates_are_the_business_of_recovery_alone() -> None:
-    recovery = await needed(Options()) - await needed(Options(recovery=False))
+async def test_certificates_are_the_business_of_recovery_and_failback_alone() -> None:
+    assert await needed(Options(recovery=False)) == await needed(Options(failback=False)) == await needed(Options())
+    recovery = await needed(Options()) - await needed(Options(recovery=False, failback=False))
     assert recovery == {
         ("cert-manager.io", "certificates", "get"),
         ("cert-manager.io", "certificates/status", "patch"),

@@ -36,6 +36,7 @@ CALM = Snapshot(
         Measure(families.CERTIFICATES, 4, (*WHO, "edge", "30")),
         Measure(families.FAILING_RENEWAL, 86400.0, WHO),
         Measure(families.AWAITING_RENEWAL, 3, WHO),
+        Measure(families.TO_MOVE, 2, (*WHO, "edge", "draining")),
     ],
     queue_depth={"requests": 7, "issuers": 0},
     leading=True,
@@ -63,6 +64,7 @@ def used() -> Metrics:
     metrics.rehearsed(**at, result="Succeeded")
     metrics.request_retried(issuer_kind="CDNIssuer", issuer_namespace="shop", issuer="web")
     metrics.renewed(issuer_kind="CDNIssuer", issuer_namespace="shop", issuer="web")
+    metrics.moved(issuer_kind="CDNIssuer", issuer_namespace="shop", issuer="web", why="draining")
     metrics.write_failed("Pend")
     metrics.written_late()
     metrics.result_dropped("gone")
@@ -120,6 +122,7 @@ def test_every_name_has_help_a_prefix_and_a_base_unit() -> None:
 
 PLAIN = {
     "certificates_awaiting_renewal",
+    "certificates_awaiting_move",
     "authority_state",
     "breaker_state",
     "certificates",

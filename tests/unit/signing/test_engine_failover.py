@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 import pytest
+from msgspec import structs
 
 from issuer.authorities.errors import AuthorityError, Unavailable
 from issuer.signing.plan import Issued, NotIssued
@@ -20,6 +23,9 @@ from tests.unit.signing.signing_case import (
     plan_of,
     planned,
 )
+
+if TYPE_CHECKING:
+    from issuer.signing.plan import IssuerPlan
 
 pytestmark = pytest.mark.looptime
 
@@ -195,3 +201,39 @@ async def test_an_error_of_our_own_in_an_authority_does_not_cost_the_failover() 
     (failure,) = result.passed_over
     assert isinstance(failure, AuthorityError)
     assert failure.message == "internal error: KeyError"
+
+
+def with_states(*authorities: FakeAuthority, **states: str) -> IssuerPlan:
+    plan = plan_of(*authorities)
+    changed = (
+        dataclasses.replace(one, common=structs.replace(one.common, state=states.get(one.name, "Active")))
+        for one in plan.authorities
+    )
+    return dataclasses.replace(plan, authorities=tuple(changed))
+
+
+@pytest.mark.parametrize("state", ["Draining", "Disabled"])
+async def test_one_that_is_withdrawn_is_as_good_as_not_in_the_list(state: str) -> None:
+    edge, backup = two()
+    outcome = await engine().sign(order(), with_states(edge, backup, edge=state), deadline=3600)
+    assert isinstance(outcome, Issued)
+    assert (outcome.authority, outcome.passed_over) == ("backup", ())
+    assert edge.provider.calls == []
+
+
+async def test_one_that_is_withdrawn_keeps_no_request_open_that_the_others_refuse() -> None:
+    edge, backup = two(backup="rejected")
+    outcome = await engine().sign(order(), with_states(edge, backup, edge="Disabled"), deadline=3600)
+    assert isinstance(outcome, NotIssued)
+    assert outcome.terminal
+
+
+@pytest.mark.parametrize("only", [None, frozenset({"edge"})])
+async def test_where_all_that_may_sign_are_withdrawn_the_request_waits(only: frozenset[str] | None) -> None:
+    edge, backup = two()
+    states = {"edge": "Draining"} if only else {"edge": "Draining", "backup": "Disabled"}
+    outcome = await engine().sign(order(), with_states(edge, backup, **states), deadline=3600, only=only)
+    assert isinstance(outcome, NotIssued)
+    assert not outcome.terminal
+    assert str(outcome.failures[0]) == "edge: it signs nothing, since its state is Draining"
+    assert edge.provider.calls == backup.provider.calls == []

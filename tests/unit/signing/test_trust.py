@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from msgspec import structs
 
 from issuer.authorities.errors import NotSentError, Unauthorized
 from issuer.pki.certificate import load_chain, to_pem
@@ -115,3 +116,11 @@ async def test_a_guard_that_allows_no_more_calls_costs_no_certificate() -> None:
     assert await trusted(machine, plan) == [SIGNER, SECOND]
     backup.session_error = NotSentError(RuntimeError("this replica is stopping"))  # type: ignore[assignment]
     assert await trusted(machine, plan, "uid-2") == [SIGNER, SECOND]
+
+
+@pytest.mark.parametrize(("state", "roots"), [("Draining", [SIGNER, SECOND]), ("Disabled", [SIGNER])])
+async def test_one_that_is_draining_is_trusted_still_and_one_that_is_disabled_is_not(
+    state: str, roots: list[CA]
+) -> None:
+    backup = planned(knowing("backup", SECOND), structs.replace(common("backup"), state=state))
+    assert await trusted(engine(), plan_of(knowing("edge", SIGNER), backup)) == roots
