@@ -36,6 +36,11 @@ IN_PROCESS: Final = frozenset({"ca"})
 """Kinds of authority that make no call: nothing is waited for or spared there."""
 CALLS_ONLY: Final = ("timeouts", "limits")
 """Fields that are about calls, by their names in YAML; they mean nothing for those kinds."""
+REHEARSE_AT: Final = f"{GROUP}/rehearse-at"
+"""Annotation of an issuer: when a rehearsal was asked for (RFC 3339). Each new value has each authority rehearsed once,
+whatever clock it is from: what was seen to is in the status (`RehearsalStatus.requested_at`), as Flux has it."""
+REHEARSE_AUTHORITIES: Final = f"{GROUP}/rehearse-authorities"
+"""Annotation of an issuer: names of the authorities that `REHEARSE_AT` is about, with commas between; absent: all."""
 NAME_PATTERN: Final = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 
 FailoverCause = Literal["Unavailable", "RateLimited", "Unauthorized", "Rejected"]

@@ -41,6 +41,13 @@ class RehearsalStatus(Struct, frozen=True, rename="camel", omit_defaults=True, k
     message: Annotated[
         str, Meta(description="Why it failed, and what to do about it.", extra_json_schema={"maxLength": 32768})
     ] = ""
+    requested_at: Annotated[
+        str,
+        Meta(
+            description="The annotation cdn-issuer.io/rehearse-at that it has seen to.",
+            extra_json_schema={"maxLength": 64},
+        ),
+    ] = ""
 
 
 class AuthorityStatus(Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=True):

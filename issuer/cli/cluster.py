@@ -6,6 +6,7 @@ Which cluster, which namespace, how it is shown, and how a failure is told: in o
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -128,8 +129,8 @@ def with_cluster(seen: View, work: Callable[[KubeClient], Coroutine[Any, Any, in
         raise click.ClickException(told_of(error)) from None
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
-    except BrokenPipeError:
-        raise  # who reads has heard enough: click ends quietly
+    except (BrokenPipeError, click.ClickException):
+        raise  # who reads has heard enough, and click ends quietly; or the command has found its words already
     except Exception as error:
         if seen.debug:
             raise
@@ -161,8 +162,11 @@ def resource_name(about: str) -> str:
 
 
 def coloured(severity: str, text: str) -> str:
-    """The text in the colour of a severity; click takes it out again where the output is no terminal."""
-    return click.style(text, fg=_COLOURS.get(severity))
+    """The text in the colour of a severity; click takes it out again where the output is no terminal.
+
+    `NO_COLOR` in the environment, if it is not empty, means no colours anywhere (https://no-color.org).
+    """
+    return text if os.environ.get("NO_COLOR") else click.style(text, fg=_COLOURS.get(severity))
 
 
 def _first(error: BaseException) -> BaseException:

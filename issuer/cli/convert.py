@@ -1,34 +1,30 @@
 """`cdn-issuer convert`: manifests of Cloudflare's origin-ca-issuer, turned into ours.
 
-The input is read as Kubernetes reads it and not as YAML 1.1 would: a date stays the text that it is. The output quotes
-what another parser would take for a number. Both matter, since objects pass through with fields of any kind.
+The input is read as Kubernetes reads it (`issuer.cli.documents`). The output quotes what another parser would take for
+a number. Both matter, since objects pass through with fields of any kind.
 """
 
 from __future__ import annotations
 
-import contextlib
-import json
 import re
 import sys
 import textwrap
-from typing import IO, TYPE_CHECKING, Any, Final
+from typing import IO, Final
 
 import click
 import yaml
 
+from issuer.cli import documents
 from issuer.cli.conversion import THEIR_GROUP, Conversion, Converted
 from issuer.cli.conversion import convert as converted_from
 from issuer.cli.environment import Command
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 WIDTH: Final = 120
 _NUMBER_ELSEWHERE: Final = re.compile(
     r"[-+]?(?:\.[0-9]+|[0-9][0-9_]*(?:\.[0-9_]*)?)(?:[eE][-+]?[0-9]+)?|0[obx][0-9a-fA-F_]+"
 )
+_LINE_BREAKS: Final = re.compile("[\x85\u2028\u2029]")
 """Text that YAML 1.2 reads as a number, and PyYAML, which knows 1.1, writes without quotes."""
-_AS_TEXT: Final = frozenset({"tag:yaml.org,2002:timestamp", "tag:yaml.org,2002:value"})
 
 
 @click.command("convert", cls=Command, short_help="Convert manifests of Cloudflare's origin-ca-issuer.")
@@ -50,9 +46,9 @@ def convert(files: tuple[IO[bytes], ...]) -> None:
     if not files and sys.stdin.isatty():
         raise click.UsageError("name a file, or - for standard input")
     streams: tuple[IO[bytes], ...] = files or (sys.stdin.buffer,)
-    documents = [document for stream in streams for document in _read(stream)]
+    found = [document for stream in streams for document in documents.read(stream)]
     try:
-        result = converted_from(documents)
+        result = converted_from(found)
         texts = [_text(one) for one in result.converted]
     except RecursionError:
         raise click.ClickException("the input is nested too deeply, or an alias in it refers to itself") from None
@@ -60,34 +56,6 @@ def convert(files: tuple[IO[bytes], ...]) -> None:
     if not texts:
         raise click.ClickException(f"nothing to convert: no object is, or refers to, an issuer of {THEIR_GROUP}")
     click.echo("".join(texts), nl=False)
-
-
-def _read(file: IO[bytes]) -> Iterator[Any]:
-    """The documents of a file.
-
-    Raises:
-        click.ClickException: it is no YAML, or cannot be read.
-    """
-    name = str(getattr(file, "name", "-"))
-    name = "standard input" if name in {"-", "<stdin>"} else repr(name)
-    try:
-        content = file.read()
-        if content.lstrip()[:1] == b"{":
-            # Faster, and PyYAML does not join the two escapes by which JSON may write a character.
-            with contextlib.suppress(ValueError):
-                yield json.loads(content)
-                return
-        yield from yaml.load_all(content, Loader=_TextLoader)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        where = f"line {mark.line + 1}: " if mark else ""
-        raise click.ClickException(f"{name} is no YAML: {where}{error.problem or error.context}") from None
-    except (yaml.YAMLError, ValueError) as error:
-        raise click.ClickException(f"{name} is no YAML: {' '.join(str(error).split())[:200]}") from None
-    except RecursionError:
-        raise click.ClickException(f"{name} is nested too deeply") from None
-    except OSError as error:
-        raise click.FileError(name, error.strerror) from None
 
 
 def _say(result: Conversion) -> None:
@@ -117,10 +85,6 @@ def _printable(text: str) -> str:
     return "".join(character if character.isprintable() else " " for character in text)
 
 
-class _TextLoader(yaml.SafeLoader):
-    """Leaves dates, and a lone `=`, as text."""
-
-
 class _TextDumper(yaml.SafeDumper):
     """Quotes what only PyYAML takes for text, and writes repeated values out."""
 
@@ -130,11 +94,9 @@ class _TextDumper(yaml.SafeDumper):
 
 def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
     style = "'" if _NUMBER_ELSEWHERE.fullmatch(text) else "|" if "\n" in text else None
+    if _LINE_BREAKS.search(text):  # PyYAML folds these, and would read another character
+        style = '"'
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
 
-_TextLoader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag not in _AS_TEXT]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
 _TextDumper.add_representer(str, _represent_text)

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import io
+import tarfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import click
+import msgspec
 
 from issuer.cli.cluster import cluster_options, coloured, columns, dump, resource_name, view, with_cluster
 from issuer.cli.environment import Command
+from issuer.inspection.bundle import gather
 from issuer.inspection.diagnosis import diagnose
 from issuer.inspection.findings import summary
 from issuer.inspection.reader import Reader, Subject, Target, narrowed
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from issuer.inspection.findings import Finding
     from issuer.kube.client import KubeClient
@@ -53,7 +58,13 @@ class SubjectType(click.Choice[str] if TYPE_CHECKING else click.Choice):  # type
 @click.argument("subject", type=SubjectType(), default="all", metavar="[KIND]")
 @click.argument("name", default="")
 @cluster_options
-def doctor(subject: str, name: str, **flags: Any) -> None:
+@click.option(
+    "--bundle",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=None,
+    help="Write what a bug report needs into this .tar.gz; no Secret's contents are in it.",
+)
+def doctor(subject: str, name: str, bundle: Path | None, **flags: Any) -> None:
     r"""Say in one sentence each what is wrong, and in one command what helps.
 
     \b
@@ -62,6 +73,7 @@ def doctor(subject: str, name: str, **flags: Any) -> None:
       cdn-issuer doctor certificate www -n shop     one Certificate, and all that it hangs on
       cdn-issuer doctor issuer web -n shop          one CDNIssuer; clusterissuer for a CDNClusterIssuer
       kubectl cdn-issuer doctor -A -o json          everywhere, as a list of objects
+      cdn-issuer doctor -n shop --bundle shop.tar.gz
 
     KIND is all, certificate, certificaterequest, issuer or clusterissuer.
 
@@ -78,8 +90,11 @@ def doctor(subject: str, name: str, **flags: Any) -> None:
     target = Target(cast("Subject", subject), seen.namespace, name)
 
     async def work(client: KubeClient) -> int:
-        findings = diagnose(narrowed(await Reader(client).read(target), target))
+        snapshot = narrowed(await Reader(client).read(target), target)
+        findings = diagnose(snapshot)
         _show(findings, seen.output)
+        if bundle is not None:
+            _write(bundle, await gather(client, target, snapshot, findings))
         return int(any(finding.is_error for finding in findings))
 
     with_cluster(seen, work)
@@ -103,3 +118,24 @@ def _show(findings: Sequence[Finding], output: str) -> None:
             if finding.fix:
                 click.echo(f"  fix: {finding.fix}")
     click.echo(summary(findings), err=output in ("json", "yaml", "name"))
+
+
+def _write(path: Path, files: Mapping[str, Any]) -> None:
+    """Write a bundle, to be read by its owner alone.
+
+    Raises:
+        click.FileError: it cannot be written.
+    """
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as archive:
+        for name, content in files.items():
+            body = msgspec.json.format(msgspec.json.encode(content)) + b"\n"
+            entry = tarfile.TarInfo(f"cdn-issuer-bundle/{name}")
+            entry.size, entry.mode = len(body), 0o600
+            archive.addfile(entry, io.BytesIO(body))
+    try:
+        path.touch(mode=0o600)
+        path.write_bytes(packed.getvalue())
+    except OSError as error:
+        raise click.FileError(str(path), error.strerror) from None
+    click.echo(f"{path} is written: it names hosts and objects; read it before you attach it to a report", err=True)

@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import click
-import msgspec
 
-from issuer.api import condition
-from issuer.api.certificate import ISSUING, REASON_FAILED, Certificate
-from issuer.api.condition import Condition
-from issuer.api.issuer import GROUP
-from issuer.cli.cluster import cluster_options, told_of, view, with_cluster
+from issuer.cli import issuance
+from issuer.cli.cluster import cluster_options, view, with_cluster
 from issuer.cli.environment import Command
-from issuer.inspection.snapshot import CERTIFICATES
-from issuer.kube.errors import KubeError, NotFoundError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from issuer.api.certificate import Certificate
     from issuer.cli.cluster import View
     from issuer.kube.client import KubeClient
-
-REASON: Final = "ManuallyTriggered"
-"""Of the condition Issuing, as `cmctl renew` gives it."""
 
 
 @click.command("renew", cls=Command, short_help="Have Certificates issued again now.")
@@ -55,7 +46,7 @@ def renew(names: tuple[str, ...], **flags: Any) -> None:
     async def work(client: KubeClient) -> int:
         found, trouble = await _chosen(client, seen, names, only_failed=flags["failed"])
         for certificate in found:
-            trouble += not await _renew(client, certificate, dry_run=flags["dry_run"])
+            trouble += not await issuance.start(client, certificate, "renew", dry_run=flags["dry_run"])
         if not found and not trouble:
             click.echo("no Certificate is to be renewed")
         return int(trouble > 0)
@@ -68,62 +59,15 @@ async def _chosen(
 ) -> tuple[list[Certificate], int]:
     """The Certificates that are meant, and how many of them cannot be."""
     if not names:
-        page = msgspec.json.decode(await client.list(CERTIFICATES, seen.namespace), type=_Page)
-        return [one for one in page.items if is_ours(one) and (not only_failed or has_failed(one))], 0
+        found = await issuance.listed(client, seen.namespace)
+        return [one for one in found if not only_failed or issuance.has_failed(one)], 0
     found, trouble = [], 0
     for name in names:
-        try:
-            one = msgspec.json.decode(await client.get(CERTIFICATES, seen.namespace, name), type=Certificate)
-        except NotFoundError:
-            click.echo(f"error: Certificate {seen.namespace}/{name} does not exist", err=True)
-            trouble += 1
-            continue
-        if is_ours(one):
+        one = await issuance.named(client, seen.namespace, name)
+        if one is not None and issuance.is_ours(one):
             found.append(one)
-        else:
-            click.echo(f"error: Certificate {seen.namespace}/{name} is of another issuer: use cmctl renew", err=True)
-            trouble += 1
+            continue
+        why = "does not exist" if one is None else "is of another issuer: use cmctl renew"
+        issuance.tell(f"Certificate {seen.namespace}/{name} {why}")
+        trouble += 1
     return found, trouble
-
-
-class _Page(msgspec.Struct, frozen=True):
-    items: tuple[Certificate, ...] = ()
-
-
-def is_ours(certificate: Certificate) -> bool:
-    """Whether its issuer is one of ours."""
-    return certificate.spec.issuer_ref.group == GROUP
-
-
-def has_failed(certificate: Certificate) -> bool:
-    """Whether its last issuance has failed, and no other one is under way."""
-    issuing = certificate.issuing
-    return issuing is not None and issuing.status == condition.FALSE and issuing.reason == REASON_FAILED
-
-
-async def _renew(client: KubeClient, certificate: Certificate, *, dry_run: bool) -> bool:
-    """Start its issuance, to the version that was read; whether that was done, or is under way."""
-    meta, issuing = certificate.metadata, certificate.issuing
-    name = f"Certificate {meta.namespace}/{meta.name}"
-    if issuing is not None and issuing.status == condition.TRUE:
-        click.echo(f"{name} is being issued already")
-        return True
-    if dry_run:
-        click.echo(f"{name} would be issued again")
-        return True
-    new = Condition(
-        ISSUING,
-        condition.TRUE,
-        REASON,
-        "issued again by hand, with cdn-issuer renew",
-        observed_generation=meta.generation or None,
-    )
-    conditions = condition.upsert(certificate.status.conditions, new, datetime.now(UTC))
-    body = {"metadata": {"resourceVersion": meta.resource_version}, "status": {"conditions": conditions}}
-    try:
-        await client.patch(CERTIFICATES, meta.namespace, meta.name, msgspec.json.encode(body), subresource="status")
-    except KubeError as error:
-        click.echo(f"error: {name}: {told_of(error)}", err=True)
-        return False
-    click.echo(f"{name} is issued again")
-    return True

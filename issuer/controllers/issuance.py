@@ -85,9 +85,7 @@ class Issuances:
             KubeError: it was not written.
         """
         meta = certificate.metadata
-        issuing = Condition(api.ISSUING, condition.TRUE, reason, message, observed_generation=meta.generation or None)
-        conditions = condition.upsert(certificate.status.conditions, issuing, self._now())
-        body = patch(meta.resource_version, {"conditions": conditions})
+        body = start_patch(certificate, reason, message, self._now())
         await self._client.patch(CERTIFICATES, meta.namespace, meta.name, body, subresource="status")
         self._events.emit(reference(meta, api.KIND, CERTIFICATES.api_version), "Normal", reason, message)
 
@@ -99,3 +97,11 @@ class Issuances:
                 return None
             # From something in between, or an API server that is only just starting; see `delivery`.
             raise UnreachableError(f"a 404 that does not name {key.name}: {error.message}") from None
+
+
+def start_patch(certificate: Certificate, reason: str, message: str, now: datetime) -> bytes:
+    """What is written to the status of a Certificate to start its issuance, on the version that was read."""
+    meta = certificate.metadata
+    issuing = Condition(api.ISSUING, condition.TRUE, reason, message, observed_generation=meta.generation or None)
+    conditions = condition.upsert(certificate.status.conditions, issuing, now)
+    return patch(meta.resource_version, {"conditions": conditions})

@@ -5,6 +5,7 @@ answer are those of every request. Its request never receives anything, so what 
 and clean-up revokes it, where the authority can do that. The key is made here and thrown away.
 
     due       `every` after the last signature or rehearsal, an hour after one that failed, soon for one that never was
+    asked     at once, if the annotation `REHEARSE_AT` of the issuer is one that the last rehearsal has not seen to
     not now   while the account has no calls left, its breaker is open or its credential is refused: that is known
     one       at a time, in the replica that leads
 """
@@ -14,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from cryptography import x509
@@ -23,6 +24,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from issuer.api.duration import human
+from issuer.api.issuer import REHEARSE_AT, REHEARSE_AUTHORITIES
 from issuer.api.issuerstatus import RehearsalStatus
 from issuer.api.meta import format_time, parse_time
 from issuer.authorities.base import SigningOrder
@@ -40,14 +42,13 @@ from issuer.signing.plan import Issued
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
-    from datetime import datetime
 
     from issuer.api.issuer import Issuer, Rehearsal
     from issuer.api.meta import ObjectKey
     from issuer.controllers.issuercache import CachedIssuer, IssuerCache, IssuerId
     from issuer.controllers.topics import Topics
     from issuer.kube.events import EventRecorder
-    from issuer.kube.informer import Informer
+    from issuer.kube.informer import Change, Informer
     from issuer.observe.metrics import Metrics
     from issuer.signing.engine import FailoverEngine
     from issuer.signing.health import AuthorityHealth
@@ -56,6 +57,8 @@ log = get_logger(__name__)
 
 LOOK_EVERY: Final = 60.0
 """Seconds between two looks for what is due."""
+LISTEN_EVERY: Final = 1.0
+"""Seconds after which a rehearsal that somebody asks for begins."""
 AFTER_FAILURE: Final = timedelta(hours=1)
 """The longest time before a rehearsal that failed is repeated."""
 FIRST_WITHIN: Final = timedelta(minutes=10)
@@ -64,6 +67,9 @@ LIFETIME: Final = timedelta(days=7)
 """What is asked for: the shortest that Cloudflare offers. A certificate that cannot be revoked ends by itself."""
 SPREAD: Final = 0.1
 """Share of `every` over which rehearsals are spread, so that those that began together do not stay together."""
+LONGEST_REQUEST: Final = 64
+"""Characters of the annotation; more is no time."""
+_AT_ONCE: Final = datetime.min.replace(tzinfo=UTC)
 SUCCEEDED: Final = "Succeeded"
 FAILED: Final = "Failed"
 
@@ -77,16 +83,20 @@ class Candidate:
         health: how it is.
         last: its last rehearsal, if there was one.
         created: when its issuer was made.
+        requested: what was asked for and not seen to yet; empty if nothing was.
     """
 
     entry: CachedIssuer
     health: AuthorityHealth
     last: RehearsalStatus | None
     created: datetime
+    requested: str = ""
 
 
 def due_at(candidate: Candidate, every: timedelta) -> datetime:
     """When an authority is to be rehearsed: a pure function. The place in the spread is the same each time."""
+    if candidate.requested:
+        return _AT_ONCE
     place = _place(candidate.entry.uid, candidate.health.name)
     last = candidate.last
     tried = parse_time(last.time) if last else None
@@ -96,6 +106,19 @@ def due_at(candidate: Candidate, every: timedelta) -> datetime:
     if not known:
         return candidate.created + min(FIRST_WITHIN, every) * place
     return max(known) + every * (1 - SPREAD * place)
+
+
+def requested(issuer: Issuer, authority: str, last: RehearsalStatus | None) -> str:
+    """The rehearsal that somebody has asked for, and that the last one has not seen to; empty if there is none.
+
+    The values are compared and not the times: whoever asks has another clock, and one that is fast would be rehearsed
+    for until ours has caught up.
+    """
+    value = issuer.metadata.annotation(REHEARSE_AT) or ""
+    if len(value) > LONGEST_REQUEST or parse_time(value) is None or (last and last.requested_at == value):
+        return ""
+    names = {name.strip() for name in (issuer.metadata.annotation(REHEARSE_AUTHORITIES) or "").split(",")} - {""}
+    return value if not names or authority in names else ""
 
 
 def has_signed_since(health: AuthorityHealth, last: RehearsalStatus) -> bool:
@@ -156,8 +179,16 @@ class RehearsalController:
         self._now = now
         self._done: dict[tuple[IssuerId, str], RehearsalStatus] = {}
         self._stopping = asyncio.Event()
+        self._one = asyncio.Lock()
+        self._was_asked = False
         self.informers = tuple(informers.values())
-        self.chores = (Chore("rehearsals", self.look, LOOK_EVERY),) if enabled else ()
+        for informer in self.informers:
+            informer.add_handler(self.observe)
+        chores = (
+            Chore("rehearsals", self.look, LOOK_EVERY),
+            Chore("requested rehearsals", self.listen, LISTEN_EVERY),
+        )
+        self.chores = chores if enabled else ()
 
     async def start(self) -> None:
         """What was rehearsed before is in the status of the issuers."""
@@ -192,8 +223,24 @@ class RehearsalController:
             well = status.result == SUCCEEDED or has_signed_since(health, status)
             yield Measure(families.LAST_REHEARSAL, float(well), (*labels_of(id_), authority))
 
+    def observe(self, change: Change[Issuer]) -> None:
+        """Somebody may have asked for a rehearsal."""
+        before, after = ({} if one is None else one.metadata.annotations or {} for one in (change.old, change.new))
+        if after.get(REHEARSE_AT) and after.get(REHEARSE_AT) != before.get(REHEARSE_AT):
+            self._was_asked = True
+
+    async def listen(self) -> None:
+        """Look at once if somebody has asked; what cannot be rehearsed just now is left to the other looks."""
+        if self._was_asked:
+            self._was_asked = False
+            await self.look()
+
     async def look(self) -> None:
-        """Rehearse what is due, one after the other, the longest due first."""
+        """Rehearse what is due, one after the other: what was asked for, then the longest due first."""
+        async with self._one:
+            await self._look()
+
+    async def _look(self) -> None:
         due = [(due_at(one, timedelta(seconds=rehearsal.every.seconds)), one) for one, rehearsal in self._candidates()]
         for moment, candidate in sorted(due, key=lambda item: item[0]):
             if moment > self._now() or self._stopping.is_set():
@@ -213,7 +260,8 @@ class RehearsalController:
             for health in self._engine.states(entry.plan):
                 last = self.last(entry.id, issuer, health.name)
                 if is_possible(health):
-                    yield Candidate(entry, health, last, created), entry.rehearsal
+                    wanted = requested(issuer, health.name, last)
+                    yield Candidate(entry, health, last, created, wanted), entry.rehearsal
 
     def _find(self, id_: IssuerId) -> Issuer | None:
         informer = self._informers.get(id_.kind)
@@ -225,12 +273,14 @@ class RehearsalController:
         current = self._book.find(entry.id)
         if current is None or current.plan is None or current.rehearsal is None:
             return
+        seen_to = candidate.requested or (candidate.last.requested_at if candidate.last else "")
         loop = asyncio.get_running_loop()
         begun = loop.time()
         try:
             order = make_order(current.id.key, authority, current.rehearsal.dns_names, self._now())
         except InvalidRequestError as error:
-            self._tell(current, authority, FAILED, f"spec.rehearsal.dnsNames: {error.message}", 0.0)
+            message = f"spec.rehearsal.dnsNames: {error.message}"
+            self._tell(current, authority, FAILED, message, 0.0, seen_to)
             return
         patience = next(one.common.timeouts.turn.seconds for one in current.plan.authorities if one.name == authority)
         try:
@@ -246,21 +296,27 @@ class RehearsalController:
             self._engine.settle(order.uid, None)
         seconds = loop.time() - begun
         if isinstance(outcome, Issued):
-            self._tell(current, authority, SUCCEEDED, "", seconds)
+            self._tell(current, authority, SUCCEEDED, "", seconds, seen_to)
             return
         failure = next(iter(outcome.failures), None)
         if failure is None or isinstance(failure, NotAsked | RateLimited):
             log.info("a rehearsal is put off", **entry.id.fields, authority=authority, error=str(failure or "no time"))
             return
-        self._tell(current, authority, FAILED, brief(failure), seconds)
+        self._tell(current, authority, FAILED, brief(failure), seconds, seen_to)
 
-    def _tell(self, entry: CachedIssuer, authority: str, result: str, message: str, seconds: float) -> None:
+    def _tell(
+        self, entry: CachedIssuer, authority: str, result: str, message: str, seconds: float, seen_to: str
+    ) -> None:
         issuer = self._find(entry.id)
         if issuer is None:
             return
         before = self.last(entry.id, issuer, authority)
         self._done[entry.id, authority] = RehearsalStatus(
-            time=format_time(self._now()), result=result, duration=human(seconds), message=message
+            time=format_time(self._now()),
+            result=result,
+            duration=human(seconds),
+            message=message,
+            requested_at=seen_to,
         )
         self._metrics.rehearsed(issuer=str(entry.id.key), authority=authority, result=result)
         about = reference(issuer.metadata, issuer.kind, self._informers[entry.id.kind].resource.api_version)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
 import warnings
 from typing import TYPE_CHECKING, Any, Final, Literal, cast
@@ -103,7 +104,9 @@ def _renderer(format_: Literal["json", "console"]) -> list[Processor]:
         return [structlog.processors.JSONRenderer()]
     # The exception is text by now; before version 26 structlog warns if it may not render one itself.
     console = structlog.dev.ConsoleRenderer(
-        colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback, sort_keys=False
+        colors=sys.stderr.isatty() and not os.environ.get("NO_COLOR"),
+        exception_formatter=structlog.dev.plain_traceback,
+        sort_keys=False,
     )
     return [_tame, console]
 

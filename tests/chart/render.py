@@ -4,6 +4,7 @@
     deploy/chart/files/crds/       copies, because a chart holds all of its files
     deploy/manifests/cluster.yaml  the chart with its own values, for `kubectl apply -f`
     deploy/manifests/namespace.yaml  the same for one namespace
+    issuer/cli/manifests/          both without the CRDs, which the program has in itself, for `cdn-issuer manifests`
     deploy/rbac.yaml               of cluster.yaml, what is about rights
     deploy/chart/README.md         a table of values.yaml, whose comments are the text
 
@@ -51,6 +52,10 @@ NAMESPACE_HEAD: Final = f"""\
 #   sed 's/{PLACEHOLDER}/shop/g' deploy/manifests/namespace.yaml | kubectl apply -f -
 # It reads no Secret elsewhere. CRDs and the right of cert-manager's approver are the cluster's all the same.
 """
+SHIPPED: Final = ROOT / "issuer" / "cli" / "manifests"
+SHIPPED_HEAD: Final = """\
+# What `cdn-issuer manifests` prints beside the CRDs. Made from deploy/chart by `make chart`; do not edit.
+"""
 RIGHTS_HEAD: Final = """\
 # What the controller may do, and what cert-manager's approver may do for it: the part of manifests/cluster.yaml about
 # rights, for who runs the controller otherwise. Made from deploy/chart by `make chart`; do not edit.
@@ -87,8 +92,11 @@ def files(helm: Helm) -> dict[Path, str]:
         helm, PLACEHOLDER, "--set", f"scope.namespaces={{{PLACEHOLDER}}}", "--set", "scope.clusterIssuers=false"
     )
     rights = "".join(one for one in _documents(cluster) if yaml.safe_load(one)["kind"] in RIGHTS)
+    shipped = {"cluster": NAMESPACE.format(name=SYSTEM) + cluster}
+    shipped["namespace"] = NAMESPACE.format(name=PLACEHOLDER) + namespace
     return {
         **crds(),
+        **{SHIPPED / f"{scope}.yaml": SHIPPED_HEAD + _without_crds(text) for scope, text in shipped.items()},
         DEPLOY / "manifests" / "cluster.yaml": CLUSTER_HEAD + NAMESPACE.format(name=SYSTEM) + cluster,
         DEPLOY / "manifests" / "namespace.yaml": NAMESPACE_HEAD + NAMESPACE.format(name=PLACEHOLDER) + namespace,
         DEPLOY / "rbac.yaml": RIGHTS_HEAD + rights,
@@ -132,6 +140,10 @@ def _value(values: Any, path: list[str]) -> Any:
     for key in path:
         values = values[key]
     return values
+
+
+def _without_crds(text: str) -> str:
+    return "".join(one for one in _documents(text) if yaml.safe_load(one)["kind"] != "CustomResourceDefinition")
 
 
 def _documents(text: str) -> list[str]:

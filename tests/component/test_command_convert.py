@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 from click.testing import CliRunner
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from issuer.cli.conversion import THEIR_GROUP
@@ -197,6 +197,8 @@ def test_a_line_break_in_a_name_does_not_end_the_comment() -> None:
     assert len(result.stderr.splitlines()) == 4, "each warning is one line"
 
 
+@example("\x85")
+@example("one\u2028two")
 @given(text=st.text() | st.from_regex(r"[-+.0-9_eobxa-f:~ \n\t|>'\"#]+", fullmatch=True))
 def test_any_text_passes_through_unchanged(text: str) -> None:
     theirs = {"apiVersion": "cert-manager.io/v1", "kind": "Certificate", "metadata": {"annotations": {"note": text}}}

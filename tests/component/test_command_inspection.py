@@ -8,15 +8,17 @@ import sys
 import tomllib
 from typing import TYPE_CHECKING
 
+import click
 import pytest
 import yaml
 from click.testing import CliRunner
 
 from issuer import __version__
-from issuer.cli.cluster import columns, resource_name
+from issuer.cli.cluster import coloured, columns, resource_name
 from issuer.cli.main import main
 from issuer.cli.parameters import Days
 from tests.controlplane.plane import ROOT
+from tests.e2e.kubectl import BINARY, needs_kubectl
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -133,6 +135,59 @@ def test_version_says_which_this_is() -> None:
 def test_the_plugin_of_kubectl_is_installed_beside_the_command() -> None:
     scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
     assert scripts["kubectl-cdn_issuer"] == "issuer.cli.main:plugin"
+    assert scripts["kubectl_complete-cdn_issuer"] == "issuer.cli.main:complete"
+
+
+def script(folder: Path, name: str, function: str) -> None:
+    """A script as pip makes one of an entry point."""
+    file = folder / name
+    code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from issuer.cli.main import {function}; {function}()"
+    file.write_text(f"#!{sys.executable}\n{code}\n")
+    file.chmod(0o755)
+
+
+@needs_kubectl
+@pytest.mark.parametrize(
+    ("words", "offered", "directive"),
+    [
+        (["do"], ["doctor\tSay what is wrong, and what helps."], ":4"),
+        (["doctor", "cert"], ["certificate", "certificaterequest"], ":4"),
+        (["doctor", "--out"], ["--output\tHow it is shown."], ":4"),
+        (["doctor", "--output", "j"], ["json"], ":4"),
+        (["sign", "--issuer-file", ""], [], ":0"),
+    ],
+)
+def test_kubectl_completes_the_plugin(words: list[str], offered: list[str], directive: str, tmp_path: Path) -> None:
+    assert BINARY is not None
+    script(tmp_path, "kubectl-cdn_issuer", "plugin")
+    script(tmp_path, "kubectl_complete-cdn_issuer", "complete")
+    done = subprocess.run(
+        [BINARY, "__complete", "cdn-issuer", *words],
+        env={"PATH": f"{tmp_path}:/usr/bin:/bin", "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.stdout.splitlines() == [*offered, directive], done.stderr
+
+
+@pytest.mark.parametrize(("value", "is_coloured"), [(None, True), ("", True), ("1", False)])
+def test_no_color_means_no_colours(value: str | None, *, is_coloured: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    if value is not None:
+        monkeypatch.setenv("NO_COLOR", value)
+    assert ("\x1b" in coloured("error", "text")) is is_coloured
+
+
+def test_what_is_no_terminal_gets_no_colours(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+
+    @click.command()
+    def show() -> None:
+        click.echo(coloured("error", "text"))
+
+    assert CliRunner().invoke(show).output == "text\n"
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -154,3 +155,10 @@ async def test_what_a_former_process_rehearsed_is_not_rehearsed_again(new_stage:
         await stage.program.rehearsals.look()
         assert signatures(stage) == 1
         assert status(stage)["backup"]["lastRehearsal"] == before["backup"]["lastRehearsal"]
+
+
+async def test_two_looks_rehearse_one_after_the_other(new_stage: NewStage) -> None:
+    async with new_stage(BRISK) as stage:
+        await issuer(stage, rehearsal=REHEARSAL)
+        await asyncio.gather(stage.program.rehearsals.look(), stage.program.rehearsals.look())
+        assert signatures(stage) == 1, "the second look sees what the first has done"

@@ -107,6 +107,7 @@ def test_the_installed_command_runs_and_writes_no_file(environment: Path, tmp_pa
     assert (told.returncode, told.stderr) == (0, "")
     assert "--lease-name" in told.stdout
     assert __version__ in command(environment, tmp_path, "--version").stdout
+    assert "kind: Deployment" in command(environment, tmp_path, "manifests").stdout
     assert files(environment) == before
     assert files(tmp_path) == {}
 

@@ -8,10 +8,18 @@ from tests.mutations.mutation import Mutation
 
 _CONVERSION: Final = "issuer/cli/conversion.py"
 _CONVERT: Final = "issuer/cli/convert.py"
+_DOCUMENTS: Final = "issuer/cli/documents.py"
 _CONVERSION_TESTS: Final = ("unit/cli/test_conversion.py",)
 _CONVERT_TESTS: Final = ("component/test_command_convert.py",)
 
 MUTATIONS: Final = (
+    Mutation(
+        "a line break of Unicode becomes a blank",
+        _CONVERT,
+        old="if _LINE_BREAKS.search(text):",
+        new="if False:",
+        tests=_CONVERT_TESTS,
+    ),
     Mutation(
         "a service key is carried over in silence",
         _CONVERSION,
@@ -49,7 +57,7 @@ MUTATIONS: Final = (
     ),
     Mutation(
         "a date comes out in the words of Python",
-        _CONVERT,
+        _DOCUMENTS,
         old='frozenset({"tag:yaml.org,2002:timestamp", "tag:yaml.org,2002:value"})',
         new='frozenset({"tag:yaml.org,2002:value"})',
         tests=_CONVERT_TESTS,

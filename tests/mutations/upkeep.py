@@ -58,6 +58,27 @@ MUTATIONS: Final = (
         _component("test_rehearsed", "test_each_authority_signs_for_nobody_and_what_it_signed_is_revoked"),
     ),
     Mutation(
+        "a rehearsal that was asked for is repeated for ever",
+        _REHEARSALS,
+        " or (last and last.requested_at == value)",
+        "",
+        ("unit/controllers/test_rehearsals.py",),
+    ),
+    Mutation(
+        "all are rehearsed where one was asked for",
+        _REHEARSALS,
+        'return value if not names or authority in names else ""',
+        "return value",
+        ("unit/controllers/test_rehearsals.py",),
+    ),
+    Mutation(
+        "two rehearsals are under way at once",
+        _REHEARSALS,
+        "async with self._one:",
+        "if True:",
+        _component("test_rehearsed", "test_two_looks_rehearse_one_after_the_other"),
+    ),
+    Mutation(
         "an account without calls left is rehearsed",
         _REHEARSALS,
         'health.state == "Degraded" and not health.is_limited',
@@ -186,8 +207,8 @@ MUTATIONS: Final = (
     Mutation(
         "a Certificate is written to whatever has become of it since it was judged",
         _ISSUANCE,
-        "body = patch(meta.resource_version, {",
-        'body = patch("", {',
+        "return patch(meta.resource_version, {",
+        'return patch("", {',
         _RECOVERY_TESTS,
     ),
     Mutation(

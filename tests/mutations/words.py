@@ -11,11 +11,85 @@ _CRD: Final = "issuer/api/crd.py"
 _SCHEMA: Final = "issuer/api/schema.py"
 _ENVIRONMENT: Final = "issuer/cli/environment.py"
 
+_DOCUMENTS: Final = "issuer/cli/documents.py"
+_ISSUERFILE: Final = "issuer/cli/issuerfile.py"
+_BUNDLE: Final = "issuer/inspection/bundle.py"
+_RETRY: Final = "issuer/cli/retry.py"
+_SIGN: Final = "issuer/cli/sign.py"
+
+_BUNDLE_TESTS: Final = ("unit/inspection/test_bundle.py", "component/test_bundle.py")
+_RETRY_TESTS: Final = ("component/test_retry.py",)
+_SIGN_TESTS: Final = ("component/test_sign.py",)
 _SPEC_TESTS: Final = ("unit/api/test_api_spec.py",)
 _AGREEMENT_TESTS: Final = ("unit/api/test_api_agreement.py",)
 _USAGE_TESTS: Final = ("component/test_command_usage.py",)
 
 MUTATIONS: Final = (
+    Mutation(
+        "a password that is written into a Certificate is in a bundle",
+        _BUNDLE,
+        old='"spec": _only(_map(raw, "spec"), _CERTIFICATE)',
+        new='"spec": _map(raw, "spec")',
+        tests=_BUNDLE_TESTS,
+    ),
+    Mutation(
+        "annotations of others are in a bundle",
+        _BUNDLE,
+        old=" if name.startswith(_OUR_PREFIXES)",
+        new="",
+        tests=_BUNDLE_TESTS,
+    ),
+    Mutation(
+        "a credential in a message is in a bundle",
+        _BUNDLE,
+        old="        return redact_text(value)\n",
+        new="        return value\n",
+        tests=_BUNDLE_TESTS,
+    ),
+    Mutation(
+        "what was refused is retried with what an outage has left",
+        _RETRY,
+        old="return [one for one in failed if one.metadata.key in due]",
+        new="return failed",
+        tests=_RETRY_TESTS,
+    ),
+    Mutation(
+        "what is named is retried though it has not failed",
+        _RETRY,
+        old="if not issuance.has_failed(certificate) and",
+        new="if False and",
+        tests=_RETRY_TESTS,
+    ),
+    Mutation(
+        "what a parser says of a file with secrets is quoted",
+        _DOCUMENTS,
+        old='said = "" if secret else str(error.problem or error.context)',
+        new="said = str(error.problem or error.context)",
+        tests=_SIGN_TESTS,
+    ),
+    Mutation(
+        "a Secret of another namespace is taken",
+        _ISSUERFILE,
+        old='self._any_namespace or meta.get("namespace") in (None, "", namespace)',
+        new="True",
+        tests=_SIGN_TESTS,
+    ),
+    Mutation(
+        "nobody says that a certificate may have been left behind",
+        _SIGN,
+        old="for user in engine.suspected():",
+        new="for user in ():",
+        tests=_SIGN_TESTS,
+    ),
+    Mutation(
+        "a certificate that cannot be written to its file is lost",
+        _SIGN,
+        old="""    except OSError as error:
+        click.echo(outcome.certificate.decode().rstrip("\\n"))
+""",
+        new="    except OSError as error:\n",
+        tests=_SIGN_TESTS,
+    ),
     Mutation(
         "the default of an attempt does not give way to the deadline",
         _SPEC,

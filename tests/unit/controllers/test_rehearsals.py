@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import pytest
 
+from issuer.api.issuer import REHEARSE_AT, REHEARSE_AUTHORITIES, Issuer
 from issuer.api.issuerstatus import RehearsalStatus
-from issuer.api.meta import ObjectKey, format_time
+from issuer.api.meta import ObjectKey, ObjectMeta, format_time
 from issuer.controllers.decision import IssuerView
 from issuer.controllers.issuercache import CachedIssuer, IssuerId
 from issuer.controllers.rehearsals import (
@@ -18,6 +21,7 @@ from issuer.controllers.rehearsals import (
     due_at,
     is_possible,
     make_order,
+    requested,
     with_rehearsal,
 )
 from issuer.pki.csr import InvalidRequestError
@@ -58,6 +62,35 @@ def test_one_that_failed_is_tried_again_within_the_hour_until_it_signs() -> None
     assert due_at(candidate(signed=30, tried=0.5, result="Failed"), DAY) == NOW - timedelta(hours=0.5) + AFTER_FAILURE
     assert due_at(candidate(tried=0.5, result="Failed"), DAY) == NOW - timedelta(hours=0.5) + AFTER_FAILURE
     assert due_at(candidate(signed=0.25, tried=0.5, result="Failed"), DAY) > NOW + timedelta(hours=20)
+
+
+def asked(value: str | None, authorities: str | None = None) -> Issuer:
+    """An issuer with the annotations of a request."""
+    found = {REHEARSE_AT: value, REHEARSE_AUTHORITIES: authorities}
+    return Issuer(metadata=ObjectMeta(annotations={name: text for name, text in found.items() if text is not None}))
+
+
+EARLIER, LATER = "2026-11-27T11:00:00Z", "2026-11-27T13:00:00Z"
+
+
+@pytest.mark.parametrize("value", [EARLIER, LATER], ids=["a clock that is slow", "a clock that is fast"])
+def test_what_was_asked_for_is_due_at_once_and_only_once_whatever_clock_it_is_from(value: str) -> None:
+    before = RehearsalStatus(time=format_time(NOW), result="Succeeded")
+    assert requested(asked(value), "edge", before) == value
+    assert due_at(replace(candidate(signed=0.1, tried=0.1), requested=value), DAY) < NOW - 1000 * DAY
+    assert requested(asked(value), "edge", msgspec.structs.replace(before, requested_at=value)) == ""
+    assert requested(asked(value), "edge", None) == value
+
+
+def test_only_the_authorities_that_are_named_are_asked_for() -> None:
+    assert requested(asked(LATER, " backup, other"), "edge", None) == ""
+    assert requested(asked(LATER, " backup, other"), "backup", None) == LATER
+    assert requested(asked(LATER, ","), "edge", None) == LATER
+
+
+@pytest.mark.parametrize("value", [None, "", "soon", "2026-11-27T12:00:00Z" + " " * 64])
+def test_what_is_no_time_asks_for_nothing(value: str | None) -> None:
+    assert requested(asked(value), "edge", None) == ""
 
 
 @pytest.mark.parametrize(
