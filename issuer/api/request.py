@@ -14,7 +14,9 @@ from msgspec.structs import replace
 from issuer.api import condition
 from issuer.api.condition import READY, Condition
 from issuer.api.duration import Duration, InvalidDurationError
-from issuer.api.meta import ObjectMeta, OwnerReference, parse_time
+from issuer.api.issuer import GROUP as ISSUER_GROUP
+from issuer.api.issuer import ISSUER_KIND, PLURALS
+from issuer.api.meta import ObjectMeta, OwnerReference, TypeMeta, parse_time
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -38,6 +40,7 @@ AUTHORITY_CONDITION: Final = "cdn-issuer.io/Authority"
 AUTHORITIES_ANNOTATION: Final = "cdn-issuer.io/authorities"
 """Names, separated by commas, of the authorities that may sign this request."""
 CERTIFICATE_NAME_ANNOTATION: Final = "cert-manager.io/certificate-name"
+KEY_SECRET_ANNOTATION: Final = "cert-manager.io/private-key-secret-name"  # noqa: S105 - a name
 REVISION_ANNOTATION: Final = "cert-manager.io/certificate-revision"
 
 OUTAGES: Final = frozenset(
@@ -121,6 +124,41 @@ class CertificateRequest(msgspec.Struct, frozen=True, gc=False):
     def usages(self) -> tuple[str, ...]:
         """What it is for."""
         return self.spec.usages
+
+    @property
+    def type_meta(self) -> TypeMeta:
+        """What kind of object it is."""
+        return TypeMeta(f"{GROUP}/{VERSION}", KIND)
+
+    @property
+    def key_secret(self) -> str | None:
+        """Name of the Secret that holds the private key, where cert-manager tells it."""
+        return self.metadata.annotation(KEY_SECRET_ANNOTATION)
+
+    @property
+    def issuer_namespace(self) -> str:
+        """Where an issuer is that is in a namespace: with the request."""
+        return self.metadata.namespace
+
+    @property
+    def issuer_remedy(self) -> str:
+        """What to do where the issuer is the wrong one: that of a CertificateRequest cannot be changed."""
+        return "fix issuerRef of the Certificate"
+
+    @property
+    def approval_remedy(self) -> str:
+        """What is missing where no approver speaks about it."""
+        plural = PLURALS.get(self.spec.issuer_ref.kind, PLURALS[ISSUER_KIND])
+        return (
+            f"cert-manager's approver needs the right to approve signers.cert-manager.io {plural}.{ISSUER_GROUP}/* "
+            "(ClusterRole cdn-issuer-approver, bound to its ServiceAccount); where approver-policy approves, a "
+            "CertificateRequestPolicy has to select the request"
+        )
+
+    @property
+    def duration_field(self) -> str:
+        """What says the duration."""
+        return "spec.duration"
 
     @property
     def authorities(self) -> str | None:

@@ -97,6 +97,12 @@ def own_namespace() -> str:
     default=True,
     help="Issue Certificates again that a draining authority signed, or a later one where spec.failback says so.",
 )
+@click.option(
+    "--certificate-signing-requests/--no-certificate-signing-requests",
+    default=False,
+    help="Serve CertificateSigningRequests of Kubernetes too, with signers cdnissuers.cdn-issuer.io/NAMESPACE.NAME and "
+    "cdnclusterissuers.cdn-issuer.io/NAME (needs cluster-wide rights).",
+)
 @click.option("--leader-elect/--no-leader-elect", default=True, help="Work only while holding the Lease.")
 @click.option(
     "--lease-namespace",
@@ -181,6 +187,11 @@ def run(**flags: Any) -> None:
     Durations are as in a CDNIssuer: 15s, 500ms, 1m30s; a number alone is seconds.
     """
     _check_times(flags["retry_period"], flags["renew_deadline"], flags["lease_duration"])
+    if flags["certificate_signing_requests"] and flags["namespaces"]:
+        raise click.UsageError(
+            "--certificate-signing-requests and --namespace exclude each other: CertificateSigningRequests are in no "
+            "namespace, and serving them takes rights on the whole cluster"
+        )
     logs.configure(flags["log_format"], flags["log_level"])
     spare_the_collector()
     with asyncio.Runner(loop_factory=LOOP_FACTORY) as runner:
@@ -283,6 +294,7 @@ def _options(flags: dict[str, Any]) -> Options:
         recovery=flags["recovery"],
         failback=flags["failback"],
         cleanup=flags["cleanup"],
+        certificate_signing_requests=flags["certificate_signing_requests"],
         lease_namespace=flags["lease_namespace"],
         lease_name=flags["lease_name"],
         lease_duration=flags["lease_duration"],
@@ -307,6 +319,7 @@ def _starting(flags: dict[str, Any], options: Options) -> dict[str, object]:
         "recovery": options.recovery,
         "failback": options.failback,
         "cleanup": options.cleanup,
+        "certificate_signing_requests": options.certificate_signing_requests,
         "rehearsals": options.rehearsals,
         "certificate_health": options.certificate_health,
         "listen": f"[{listen.host}]:{listen.port}" if ":" in listen.host else f"{listen.host}:{listen.port}",

@@ -12,8 +12,7 @@ from collections import Counter
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from issuer.api.issuer import CLUSTER_ISSUER_KIND, GROUP
-from issuer.controllers.issuercache import issuer_id
+from issuer.controllers.memory import issuer_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,7 +51,7 @@ class ApprovalWatch:
         waited = (now - (request.metadata.created or now)) / timedelta(seconds=1)
         if waited < PATIENCE:
             return PATIENCE - max(waited, 0.0)
-        issuer = issuer_id(request.issuer_ref, request.metadata.namespace)
+        issuer = issuer_of(request)
         self._told[uid] = issuer
         self._waiting[issuer] += 1
         self._tell(request, _message(request), self._waiting[issuer] == 1)
@@ -67,9 +66,4 @@ class ApprovalWatch:
 
 
 def _message(request: Request) -> str:
-    plural = "cdnclusterissuers" if request.issuer_ref.kind == CLUSTER_ISSUER_KIND else "cdnissuers"
-    return (
-        f"neither approved nor denied for {PATIENCE:.0f} s, so it is not signed: cert-manager's approver needs the "
-        f"right to approve signers.cert-manager.io {plural}.{GROUP}/* (ClusterRole cdn-issuer-approver, bound to its "
-        "ServiceAccount); where approver-policy approves, a CertificateRequestPolicy has to select the request"
-    )
+    return f"neither approved nor denied for {PATIENCE:.0f} s, so it is not signed: {request.approval_remedy}"

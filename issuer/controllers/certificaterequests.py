@@ -19,6 +19,7 @@ from issuer.api.meta import format_time
 from issuer.api.request import CertificateRequest
 from issuer.controllers.decision import Fail, Issue, Pend
 from issuer.controllers.status import patch
+from issuer.kube.rbac import Rule
 from issuer.kube.resource import Resource
 
 if TYPE_CHECKING:
@@ -28,6 +29,10 @@ if TYPE_CHECKING:
     from issuer.controllers.port import Request
 
 RESOURCE: Final = Resource(api.GROUP, api.VERSION, api.PLURAL)
+RULES: Final = (
+    Rule((RESOURCE.group,), (RESOURCE.plural,), ("get", "list", "watch")),
+    Rule((RESOURCE.group,), (f"{RESOURCE.plural}/status",), ("patch",)),
+)
 
 
 class CertificateRequests:
@@ -35,6 +40,7 @@ class CertificateRequests:
 
     kind: Final = api.KIND
     resource: Final = RESOURCE
+    rules: Final = RULES
 
     def decode(self, raw: bytes) -> CertificateRequest:
         """Read one."""
@@ -43,7 +49,7 @@ class CertificateRequests:
     def patch(self, request: Request, verdict: Verdict, now: datetime) -> bytes:
         """The merge patch of `/status` that writes a verdict."""
         conditions = _own(request).status.conditions
-        for new in _conditions(verdict):
+        for new in conditions_of(verdict):
             conditions = condition.upsert(conditions, new, now)
         status: dict[str, Any] = {"conditions": conditions}
         if isinstance(verdict, Fail):
@@ -75,20 +81,21 @@ def _own(request: Request) -> CertificateRequest:
     return request
 
 
-def _conditions(verdict: Verdict) -> tuple[Condition, ...]:
+def conditions_of(verdict: Verdict, ready: str = condition.READY) -> tuple[Condition, ...]:
+    """The conditions that say a verdict; `ready`: the type of the first."""
     match verdict:
         case Pend():
             return (
-                Condition(condition.READY, FALSE, api.REASON_PENDING, verdict.message),
+                Condition(ready, FALSE, api.REASON_PENDING, verdict.message),
                 Condition(api.AUTHORITY_CONDITION, FALSE, verdict.cause, verdict.why),
             )
         case Fail():
             return (
-                Condition(condition.READY, FALSE, verdict.reason, verdict.message),
+                Condition(ready, FALSE, verdict.reason, verdict.message),
                 Condition(api.AUTHORITY_CONDITION, FALSE, verdict.cause, verdict.why),
             )
         case Issue():
             return (
-                Condition(condition.READY, TRUE, api.REASON_ISSUED, verdict.message),
+                Condition(ready, TRUE, api.REASON_ISSUED, verdict.message),
                 Condition(api.AUTHORITY_CONDITION, TRUE, verdict.authority_reason, verdict.authority_message),
             )

@@ -301,10 +301,10 @@ def _missing(request: Request) -> str:
     ref = request.issuer_ref
     if ref.kind not in KINDS:
         wrong = f"issuerRef.kind {ref.kind or '(none)'} is no kind of {GROUP}; it has {' and '.join(KINDS)}"
-        return f"{wrong}: fix issuerRef of the Certificate"
-    where = f" in namespace {request.metadata.namespace}" if ref.kind == ISSUER_KIND else ""
-    # That of a CertificateRequest cannot be changed.
-    return f"{ref.kind} {ref.name} does not exist{where}: create it, or fix issuerRef of the Certificate"
+        return f"{wrong}: {request.issuer_remedy}"
+    namespace = request.issuer_namespace if ref.kind == ISSUER_KIND else ""
+    where = f" in namespace {namespace}" if namespace else ""
+    return f"{ref.kind} {ref.name} does not exist{where}: create it, or {request.issuer_remedy}"
 
 
 def _parse_csr(request: Request) -> csr.SigningRequest | Fail:
@@ -321,9 +321,9 @@ def _parse_duration(request: Request) -> timedelta | Fail:
     try:
         seconds = Duration(text).seconds
     except InvalidDurationError as error:
-        return _invalid(f"spec.duration: {error}")
+        return _invalid(f"{request.duration_field}: {error}")
     if seconds <= 0:
-        return _invalid(f"spec.duration: {text} must be longer than 0s")
+        return _invalid(f"{request.duration_field}: {text} must be longer than 0s")
     return timedelta(seconds=seconds)
 
 

@@ -20,7 +20,7 @@ from issuer.kube.errors import ConflictError, KubeError, NotFoundError, ServerEr
 from issuer.pki.certificate import load_chain
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from datetime import datetime
 
     from issuer.api.meta import ObjectKey
@@ -60,11 +60,15 @@ class Delivered:
 
 
 class StatusWriter:
-    """Writes verdicts on requests of one kind."""
+    """Writes verdicts on requests.
 
-    def __init__(self, client: KubeClient, kind: RequestKind, now: Callable[[], datetime]) -> None:
+    Attributes:
+        kinds: of requests; one is namespaced, and another may be cluster-scoped.
+    """
+
+    def __init__(self, client: KubeClient, kinds: Sequence[RequestKind], now: Callable[[], datetime]) -> None:
+        self.kinds: Final = tuple(kinds)
         self._client = client
-        self._kind = kind
         self._now = now
 
     async def write(self, request: Request, verdict: Verdict) -> Delivered:
@@ -83,7 +87,7 @@ class StatusWriter:
             if latest is None:
                 return Delivered(delivery=Delivery.GONE)
             if latest.is_finished:
-                ours = Delivery.WRITTEN if self._kind.carries(latest, verdict) else Delivery.ENDED
+                ours = Delivery.WRITTEN if self._kind(latest.metadata.key).carries(latest, verdict) else Delivery.ENDED
                 return Delivered(delivery=ours, fingerprint=self._fingerprint(latest))
             if decisive(latest) != decisive(current):
                 return Delivered(delivery=Delivery.CHANGED, latest=latest)
@@ -108,8 +112,9 @@ class StatusWriter:
 
     async def _patch(self, request: Request, verdict: Verdict) -> Delivered:
         namespace, name = request.metadata.key
-        body = self._kind.patch(request, verdict, self._now())
-        await self._client.patch(self._kind.resource, namespace, name, body, subresource="status")
+        kind = self._kind(request.metadata.key)
+        body = kind.patch(request, verdict, self._now())
+        await self._client.patch(kind.resource, namespace, name, body, subresource="status")
         fingerprint = verdict.issued.fingerprint if isinstance(verdict, Issue) else None
         return Delivered(delivery=Delivery.WRITTEN, fingerprint=fingerprint)
 
@@ -122,18 +127,22 @@ class StatusWriter:
         Raises:
             KubeError: the API server did not say.
         """
+        kind = self._kind(key)
         try:
-            raw = await self._client.get(self._kind.resource, key.namespace, key.name)
+            raw = await self._client.get(kind.resource, key.namespace, key.name)
         except NotFoundError as error:
             if error.name == key.name:
                 return None
             raise UnreachableError(f"a 404 that does not name {key}: {error.message}") from None
-        latest = self._kind.decode(raw)
+        latest = kind.decode(raw)
         return latest if latest.metadata.uid == uid else None
+
+    def _kind(self, key: ObjectKey) -> RequestKind:
+        return next(kind for kind in self.kinds if kind.resource.namespaced == bool(key.namespace))
 
     def _fingerprint(self, request: Request) -> str | None:
         """SHA-256 of the leaf that the request shows, in hex."""
-        chain = self._kind.certificate(request)
+        chain = self._kind(request.metadata.key).certificate(request)
         try:
             return load_chain(chain)[0].fingerprint(hashes.SHA256()).hex() if chain else None
         except ValueError:

@@ -152,4 +152,4 @@ def identify(request: Request) -> RequestId:
 
 def issuer_of(request: Request) -> IssuerId:
     """The issuer that a request names."""
-    return issuer_id(request.issuer_ref, request.metadata.namespace)
+    return issuer_id(request.issuer_ref, request.issuer_namespace)

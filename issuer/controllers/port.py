@@ -1,8 +1,9 @@
 """What the controllers need of a request for a certificate, whatever Kubernetes calls it.
 
-cert-manager's CertificateRequest is the first kind (`certificaterequests.py`). Another one, as Kubernetes' own
-CertificateSigningRequest, is a struct with the properties of `Request` and a `RequestKind` that says where it is and
-how a verdict is written to it. Whoever decides, signs, delivers and reports sees no more than that.
+There are two kinds: cert-manager's CertificateRequest (`certificaterequests.py`) and Kubernetes' own
+CertificateSigningRequest (`certificatesigningrequests.py`). Each is a struct with the properties of `Request` and a
+`RequestKind` that says where it is and how a verdict is written to it. One of them is namespaced and the other is not,
+so a key tells which it is of. Whoever decides, signs, delivers and reports sees no more than that.
 """
 
 from __future__ import annotations
@@ -10,11 +11,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
-    from issuer.api.meta import ObjectMeta
+    from issuer.api.meta import ObjectMeta, TypeMeta
     from issuer.api.request import IssuerRef
     from issuer.controllers.decision import Verdict
+    from issuer.kube.rbac import Rule
     from issuer.kube.resource import Resource
 
 
@@ -29,6 +32,16 @@ class Request(Protocol):
     @property
     def issuer_ref(self) -> IssuerRef:
         """The issuer that is asked to sign."""
+        ...
+
+    @property
+    def issuer_namespace(self) -> str:
+        """Where that issuer is, if it is in a namespace."""
+        ...
+
+    @property
+    def issuer_remedy(self) -> str:
+        """What its author can do if that is the wrong one."""
         ...
 
     @property
@@ -47,8 +60,23 @@ class Request(Protocol):
         ...
 
     @property
+    def duration_field(self) -> str:
+        """What of it says so."""
+        ...
+
+    @property
     def usages(self) -> tuple[str, ...]:
         """cert-manager's names of the key usages; empty: its default."""
+        ...
+
+    @property
+    def type_meta(self) -> TypeMeta:
+        """What kind of object it is."""
+        ...
+
+    @property
+    def key_secret(self) -> str | None:
+        """Name of the Secret that holds its private key, where it tells it."""
         ...
 
     @property
@@ -59,6 +87,11 @@ class Request(Protocol):
     @property
     def is_approved(self) -> bool:
         """Whether an approver has approved it."""
+        ...
+
+    @property
+    def approval_remedy(self) -> str:
+        """What it takes to have it approved."""
         ...
 
     @property
@@ -108,6 +141,11 @@ class RequestKind(Protocol):
     @property
     def resource(self) -> Resource:
         """Where they are."""
+        ...
+
+    @property
+    def rules(self) -> Sequence[Rule]:
+        """The rights that it takes to serve them."""
         ...
 
     def decode(self, raw: bytes) -> Request:

@@ -14,12 +14,16 @@ from typing import TYPE_CHECKING, Final
 from issuer.api import installed
 from issuer.api.issuer import CLUSTER_ISSUER_KIND, GROUP, ISSUER_KIND, Issuer
 from issuer.api.request import CertificateRequest
+from issuer.api.signingrequest import CertificateSigningRequest
 from issuer.authorities import registry
 from issuer.authorities.base import AuthorityContext
 from issuer.authorities.transport import SharedTransport
+from issuer.controllers.caches import RequestCaches
 from issuer.controllers.certificatehealth import CertificateHealthController
 from issuer.controllers.certificaterequests import RESOURCE, CertificateRequests
 from issuer.controllers.certificates import CertificateCensus
+from issuer.controllers.certificatesigningrequests import RESOURCE as SIGNING_REQUESTS
+from issuer.controllers.certificatesigningrequests import CertificateSigningRequests
 from issuer.controllers.cleanup import CleanupController
 from issuer.controllers.delivery import StatusWriter
 from issuer.controllers.failback import FailbackController
@@ -48,6 +52,7 @@ if TYPE_CHECKING:
 
     from issuer.api.meta import ObjectKey
     from issuer.controllers.memory import RequestId
+    from issuer.controllers.port import RequestKind
     from issuer.kube.client import KubeClient
     from issuer.observe.metrics import Metrics
 
@@ -74,6 +79,7 @@ class Options:
         recovery: whether Certificates are issued again whose requests failed in an outage.
         failback: whether Certificates are issued again that another authority should have signed.
         cleanup: whether failed requests are deleted that nobody needs any more.
+        certificate_signing_requests: whether CertificateSigningRequests of Kubernetes are served.
         allow_insecure_endpoints: authorities may be reached over plain http.
         pace: seconds between two tries at a request.
         rehearsals: issuers that ask for it are rehearsed.
@@ -94,6 +100,7 @@ class Options:
     recovery: bool = True
     failback: bool = True
     cleanup: bool = True
+    certificate_signing_requests: bool = False
     allow_insecure_endpoints: bool = False
     pace: Pace = Pace()  # noqa: RUF009 - frozen
     rehearsals: bool = True
@@ -134,6 +141,18 @@ class Program(Manager):
             filter=lambda request: self.book.serves(request.issuer_ref),
             transform=received.transform,
         )
+        kinds: list[RequestKind] = [CertificateRequests()]
+        signing_requests: list[Informer[CertificateSigningRequest]] = []
+        if options.certificate_signing_requests:
+            kinds.append(CertificateSigningRequests())
+            watched = Informer(
+                client,
+                SIGNING_REQUESTS,
+                item=CertificateSigningRequest,
+                filter=lambda request: self.book.serves(request.issuer_ref),
+                transform=received.transform_signing_request,
+            )
+            signing_requests.append(watched)
         self.issuers = {ISSUER_KIND: Informer(client, RESOURCES[ISSUER_KIND], item=Issuer, namespaces=namespaces)}
         if options.cluster_issuers:
             self.issuers[CLUSTER_ISSUER_KIND] = Informer(client, RESOURCES[CLUSTER_ISSUER_KIND], item=Issuer)
@@ -160,13 +179,13 @@ class Program(Manager):
             now=utc_now, random=chance, guard=self.may_call, observer=observer, received=received.__contains__
         )
         self.request_controller = RequestController(
-            requests=self.requests,
+            requests=RequestCaches(self.requests, *signing_requests),
             book=self.book,
             engine=self.engine,
             queue=self.request_queue,
             topics=topics,
-            writer=StatusWriter(client, CertificateRequests(), utc_now),
-            reporter=RequestReporter(self.events, metrics, CertificateRequests(), utc_now),
+            writer=StatusWriter(client, kinds, utc_now),
+            reporter=RequestReporter(self.events, metrics, utc_now),
             now=utc_now,
             random=chance,
             pace=options.pace,

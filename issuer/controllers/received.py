@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from issuer.api.request import CertificateRequest
+    from issuer.api.signingrequest import CertificateSigningRequest
 
 MOST: Final = 200_000
 """Fingerprints that are kept, of 32 bytes each; the oldest go first."""
@@ -41,15 +42,24 @@ class ReceivedCertificates:
 
     def transform(self, request: CertificateRequest) -> CertificateRequest:
         """Take note of what a request has received, and leave out what nobody reads (a `transform` of the informer)."""
-        leaf = _leaf(request.status.certificate) if request.status.certificate else None
-        self._note(request, leaf)
+        self._note(request, self._take(request.status.certificate))
+        return request.trimmed()
+
+    def transform_signing_request(self, request: CertificateSigningRequest) -> CertificateSigningRequest:
+        """The same for a request of Kubernetes' own, which belongs to no Certificate."""
+        self._take(request.status.certificate)
+        return request.trimmed()
+
+    def _take(self, encoded: str | None) -> bytes | None:
+        """Remember a chain that somebody has received; its leaf."""
+        leaf = _leaf(encoded) if encoded else None
         if leaf is not None:
             found = hashlib.sha256(leaf).digest()
             self._seen.pop(found, None)
             self._seen[found] = None
             if len(self._seen) > self._most:
                 del self._seen[next(iter(self._seen))]
-        return request.trimmed()
+        return leaf
 
 
 def _leaf(encoded: str) -> bytes | None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from issuer.api import request as api
 from issuer.controllers.decision import Fail, Issue, Pend
-from issuer.controllers.issuercache import issuer_id
+from issuer.controllers.memory import issuer_of
 from issuer.kube.events import ObjectReference
 from issuer.observe.logs import get_logger
 from issuer.observe.repeats import Repeats
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from issuer.api.meta import ObjectMeta
     from issuer.controllers.decision import Verdict
     from issuer.controllers.delivery import Delivery
-    from issuer.controllers.port import Request, RequestKind
+    from issuer.controllers.port import Request
     from issuer.kube.errors import KubeError
     from issuer.kube.events import EventRecorder
     from issuer.observe.metrics import Metrics
@@ -36,10 +36,9 @@ OUTCOMES: Final = {api.REASON_FAILED: "failed", api.REASON_DENIED: "denied"}
 class RequestReporter:
     """Writes events, log lines and counters about requests."""
 
-    def __init__(self, events: EventRecorder, metrics: Metrics, kind: RequestKind, now: Callable[[], datetime]) -> None:
+    def __init__(self, events: EventRecorder, metrics: Metrics, now: Callable[[], datetime]) -> None:
         self._events = events
         self._metrics = metrics
-        self._kind = kind
         self._now = now
         self._repeats = Repeats(_loop_time)
         self._late: set[str] = set()
@@ -48,19 +47,19 @@ class RequestReporter:
     def pending(self, request: Request, verdict: Pend) -> None:
         """It waits, for a reason that is new."""
         self._repeats.over(request.metadata.uid)
-        self._events.emit(self._reference(request), "Warning", verdict.event, verdict.message)
+        self._events.emit(_reference(request), "Warning", verdict.event, verdict.message)
         if (certificate := _certificate(request)) is not None:
             # cert-manager copies Failed and Denied to the Certificate, but never Pending.
-            message = f"{self._kind.kind} {request.metadata.name}: {verdict.message}"
+            message = f"{request.type_meta.kind} {request.metadata.name}: {verdict.message}"
             self._events.emit(certificate, "Warning", verdict.event, message)
         log.warning("request pending", **_fields(request), reason=verdict.event, message=verdict.message)
 
     def unapproved(self, request: Request, message: str, is_first: bool) -> None:  # noqa: FBT001 - a callback
         """No approver speaks about it; the log says so for the first request of an issuer only."""
-        self._events.emit(self._reference(request), "Warning", "NotApproved", message)
+        self._events.emit(_reference(request), "Warning", "NotApproved", message)
         if (certificate := _certificate(request)) is not None:
             self._events.emit(
-                certificate, "Warning", "NotApproved", f"{self._kind.kind} {request.metadata.name}: {message}"
+                certificate, "Warning", "NotApproved", f"{request.type_meta.kind} {request.metadata.name}: {message}"
             )
         if is_first:
             log.warning("request not approved", **_fields(request), message=message)
@@ -75,7 +74,7 @@ class RequestReporter:
             self._issued(request, verdict)
         else:
             seconds = self._count(request, OUTCOMES[verdict.reason], cause=verdict.cause)
-            self._events.emit(self._reference(request), "Warning", verdict.event, verdict.message)
+            self._events.emit(_reference(request), "Warning", verdict.event, verdict.message)
             told = {"reason": verdict.event, "message": verdict.message, "seconds": round(seconds, 3)}
             log.error("request failed", **_fields(request), **told)
 
@@ -83,7 +82,7 @@ class RequestReporter:
         issued = verdict.issued
         seconds = self._count(request, "issued", authority=issued.authority)
         why = f" ({verdict.authority_message})" if issued.passed_over else ""
-        self._events.emit(self._reference(request), "Normal", "CertificateIssued", verdict.message + why)
+        self._events.emit(_reference(request), "Normal", "CertificateIssued", verdict.message + why)
         log.info(
             "request issued",
             **_fields(request),
@@ -95,7 +94,7 @@ class RequestReporter:
 
     def _count(self, request: Request, outcome: str, *, cause: str = "", authority: str = "") -> float:
         """Count one that has ended; returns the seconds since its approval."""
-        id_ = issuer_id(request.issuer_ref, request.metadata.namespace)
+        id_ = issuer_of(request)
         approved = request.approved_at
         seconds = max(0.0, (self._now() - approved).total_seconds()) if approved else 0.0
         self._metrics.request_finished(
@@ -111,7 +110,7 @@ class RequestReporter:
 
     def retried(self, request: Request) -> None:
         """Its authorities were asked once more."""
-        id_ = issuer_id(request.issuer_ref, request.metadata.namespace)
+        id_ = issuer_of(request)
         self._metrics.request_retried(issuer_kind=id_.kind, issuer_namespace=id_.key.namespace, issuer=id_.key.name)
 
     def write_failed(self, request: Request, verdict: Verdict, error: KubeError) -> None:
@@ -145,15 +144,17 @@ class RequestReporter:
         """A defect of ours; the request is tried again and ends at its deadline."""
         log.error("internal error", **_fields(request), error=type(error).__name__, exc_info=error)
 
-    def _reference(self, request: Request) -> ObjectReference:
-        return reference(request.metadata, self._kind.kind, self._kind.resource.api_version)
-
 
 def reference(metadata: ObjectMeta, kind: str, api_version: str) -> ObjectReference:
     """What an event is about."""
     return ObjectReference(
         api_version=api_version, kind=kind, namespace=metadata.namespace, name=metadata.name, uid=metadata.uid
     )
+
+
+def _reference(request: Request) -> ObjectReference:
+    what = request.type_meta
+    return reference(request.metadata, what.kind, what.api_version)
 
 
 def _certificate(request: Request) -> ObjectReference | None:
@@ -174,11 +175,11 @@ def _fields(request: Request) -> dict[str, str]:
     meta = request.metadata
     certificate = meta.annotation(api.CERTIFICATE_NAME_ANNOTATION)
     return {
-        "namespace": meta.namespace,
+        **({"namespace": meta.namespace} if meta.namespace else {"kind": request.type_meta.kind}),
         "name": meta.name,
         "uid": meta.uid,
         **({"certificate": certificate} if certificate else {}),
-        **issuer_id(request.issuer_ref, meta.namespace).fields,
+        **issuer_of(request).fields,
     }
 
 

@@ -14,13 +14,12 @@ import asyncio
 import contextlib
 import math
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from issuer.authorities.base import SigningOrder
 from issuer.controllers.agenda import LATEST, OVER, Agenda, Result
 from issuer.controllers.approval import ApprovalWatch
 from issuer.controllers.census import measures
-from issuer.controllers.certificaterequests import RESOURCE
 from issuer.controllers.decision import (
     AwaitApproval,
     Fail,
@@ -37,7 +36,6 @@ from issuer.controllers.memory import ENDED, RequestId, RequestMemory, RequestSt
 from issuer.controllers.topics import AccountRecovered, IssuerChanged
 from issuer.controllers.triggers import WRITES, RequestTriggers, lane_of
 from issuer.kube.errors import KubeError, LeaseLostError
-from issuer.kube.rbac import Rule
 from issuer.signing.checks import WATCH_EVERY
 from issuer.signing.plan import Issued, NotIssued
 
@@ -46,6 +44,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from datetime import datetime
 
+    from issuer.controllers.caches import RequestCaches
     from issuer.controllers.certificates import CertificateCensus
     from issuer.controllers.delivery import StatusWriter
     from issuer.controllers.issuercache import IssuerCache
@@ -53,7 +52,6 @@ if TYPE_CHECKING:
     from issuer.controllers.port import Request
     from issuer.controllers.reporter import RequestReporter
     from issuer.controllers.topics import Topics
-    from issuer.kube.informer import Informer
     from issuer.kube.queue import WorkQueue
     from issuer.observe.metrics import Measure
     from issuer.signing.engine import FailoverEngine
@@ -86,15 +84,11 @@ class RequestController:
     """
 
     name: Final = "requests"
-    rules: Final = (
-        Rule((RESOURCE.group,), (RESOURCE.plural,), ("get", "list", "watch")),
-        Rule((RESOURCE.group,), (f"{RESOURCE.plural}/status",), ("patch",)),
-    )
 
     def __init__(
         self,
         *,
-        requests: Informer[Any],
+        requests: RequestCaches,
         book: IssuerCache,
         engine: FailoverEngine,
         queue: WorkQueue[RequestId],
@@ -134,7 +128,8 @@ class RequestController:
             expires=(lambda _: None) if certificates is None else certificates.expires,
         )
 
-        self.informers = self.fresh = (requests,)
+        self.rules = tuple(rule for kind in writer.kinds for rule in kind.rules)
+        self.informers = self.fresh = requests.informers
         self.chores = (
             Chore("look for undelivered certificates", engine.clean_up, CLEAN_UP_EVERY),
             Chore("look for replaced credentials", engine.watch_credentials, WATCH_EVERY),

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from issuer.controllers.agenda import Agenda
     from issuer.controllers.approval import ApprovalWatch
+    from issuer.controllers.caches import RequestCaches
     from issuer.controllers.issuercache import IssuerCache, IssuerId
     from issuer.controllers.memory import RequestId, RequestMemory, RequestState
     from issuer.controllers.port import Request
@@ -52,7 +53,7 @@ class RequestTriggers:
     def __init__(
         self,
         *,
-        requests: Informer[Any],
+        requests: Informer[Any] | RequestCaches,
         book: IssuerCache,
         memory: RequestMemory,
         agenda: Agenda[RequestId],

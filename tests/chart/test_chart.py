@@ -9,8 +9,8 @@ import yaml
 from click.testing import CliRunner
 
 from issuer.cli import run as run_module
+from issuer.controllers.certificaterequests import RULES
 from issuer.controllers.manager import EVENT_RULES
-from issuer.controllers.requests import RequestController
 from issuer.observe import logs
 from tests.chart import render
 from tests.chart.helm import CHART, KUBERNETES, Helm, HelmError
@@ -143,7 +143,7 @@ def test_some_namespaces_have_a_role_each_and_no_right_to_secrets_elsewhere(helm
 def test_a_namespace_gives_the_rights_that_its_controllers_name(helm: Helm) -> None:
     objects = helm.objects("--set", "scope.namespaces={web},scope.clusterIssuers=false")
     (role,) = (one for one in of_kind(objects, "Role") if one["metadata"]["namespace"] == "web")
-    for rule in (*RequestController.rules, *EVENT_RULES):
+    for rule in (*RULES, *EVENT_RULES):
         assert rule.manifest() in role["rules"]
 
 

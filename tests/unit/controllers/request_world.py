@@ -17,6 +17,7 @@ from issuer.api.meta import format_micro_time
 from issuer.api.request import AUTHORITIES_ANNOTATION
 from issuer.authorities.base import AuthorityContext
 from issuer.controllers.agenda import LATEST, Result
+from issuer.controllers.caches import RequestCaches
 from issuer.controllers.certificaterequests import CertificateRequests
 from issuer.controllers.decision import DEFAULT_DEADLINE, LATE_ISSUER
 from issuer.controllers.issuercache import IssuerCache
@@ -94,12 +95,12 @@ class World:
         context = AuthorityContext(namespace="", secrets=cast("Any", None), transport=cast("Any", None), now=self.clock)
         self.book = IssuerCache({"CDNIssuer": self.issuers.objects.get}, context, "cert-manager")
         self.controller = Watched(
-            requests=self.cache,
+            requests=RequestCaches(self.cache),
             book=self.book,
             engine=cast("Any", self.engine),
             queue=self.queue,
             topics=self.topics,
-            writer=Writer(cast("Any", self.server), CertificateRequests(), self.clock),
+            writer=Writer(cast("Any", self.server), [CertificateRequests()], self.clock),
             reporter=cast("Any", self.reporter),
             now=self.clock,
             random=random.Random(1),

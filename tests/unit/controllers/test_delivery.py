@@ -79,7 +79,7 @@ class Api:
 
 
 def writer(api: Api) -> StatusWriter:
-    return StatusWriter(cast("KubeClient", api), CertificateRequests(), lambda: NOW)
+    return StatusWriter(cast("KubeClient", api), [CertificateRequests()], lambda: NOW)
 
 
 REQUEST = msgspec.convert(manifest(), CertificateRequest)

@@ -58,7 +58,7 @@ class Failing:
 async def test_a_write_that_was_refused_has_not_been_done_although_the_request_cannot_be_read_then(
     patch: KubeError, get: KubeError, perhaps: bool
 ) -> None:
-    writer = StatusWriter(cast("KubeClient", Failing(patch, get)), CertificateRequests(), lambda: NOW)
+    writer = StatusWriter(cast("KubeClient", Failing(patch, get)), [CertificateRequests()], lambda: NOW)
     with pytest.raises(KubeError) as caught:
         await writer.write(REQUEST, VERDICT)
     assert perhaps_applied(caught.value) is perhaps
@@ -66,7 +66,7 @@ async def test_a_write_that_was_refused_has_not_been_done_although_the_request_c
 
 async def test_how_long_a_throttled_read_is_to_wait_is_not_lost() -> None:
     throttled = ThrottledError(429, "TooManyRequests", "slowly", retry_after=7.0)
-    writer = StatusWriter(cast("KubeClient", Failing(CONFLICT, throttled)), CertificateRequests(), lambda: NOW)
+    writer = StatusWriter(cast("KubeClient", Failing(CONFLICT, throttled)), [CertificateRequests()], lambda: NOW)
     with pytest.raises(ThrottledError) as caught:
         await writer.write(REQUEST, VERDICT)
     assert caught.value.retry_after == 7.0

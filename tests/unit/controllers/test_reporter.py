@@ -11,7 +11,6 @@ from structlog.testing import capture_logs
 
 from issuer.api.meta import ObjectMeta
 from issuer.api.request import CertificateRequest, IssuerRef, RequestSpec
-from issuer.controllers.certificaterequests import CertificateRequests
 from issuer.controllers.decision import Fail
 from issuer.controllers.delivery import Delivery
 from issuer.controllers.reporter import RequestReporter
@@ -34,7 +33,7 @@ class NoEvents:
 
 def reporter() -> RequestReporter:
     events: EventRecorder = NoEvents()  # type: ignore[assignment]
-    return RequestReporter(events, Metrics(), CertificateRequests(), lambda: datetime.now(UTC))
+    return RequestReporter(events, Metrics(), lambda: datetime.now(UTC))
 
 
 def request(name: str = "www-1", kind: str = "CDNIssuer", **annotations: str) -> CertificateRequest:
@@ -86,7 +85,7 @@ def counted(metrics: Metrics, name: str) -> list[str]:
 
 async def test_a_failure_counts_by_its_cause_and_a_write_that_came_late_once() -> None:
     metrics, events = Metrics(), NoEvents()
-    report = RequestReporter(events, metrics, CertificateRequests(), lambda: datetime.now(UTC))  # type: ignore[arg-type]
+    report = RequestReporter(events, metrics, lambda: datetime.now(UTC))  # type: ignore[arg-type]
     for _ in range(3):
         report.write_failed(request(), FAIL, ERROR)
     report.finished(request(), FAIL)
@@ -102,7 +101,7 @@ async def test_a_failure_counts_by_its_cause_and_a_write_that_came_late_once() -
 
 async def test_a_late_write_that_has_no_one_to_go_to_is_a_dropped_result_and_no_late_one() -> None:
     metrics, events = Metrics(), NoEvents()
-    report = RequestReporter(events, metrics, CertificateRequests(), lambda: datetime.now(UTC))  # type: ignore[arg-type]
+    report = RequestReporter(events, metrics, lambda: datetime.now(UTC))  # type: ignore[arg-type]
     report.write_failed(request(), FAIL, ERROR)
     report.dropped(request(), FAIL, Delivery.GONE)
     assert counted(metrics, "late_writes_total") == ["cdn_issuer_late_writes_total 0.0"]
