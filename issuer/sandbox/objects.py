@@ -54,6 +54,29 @@ def certificate_request(
     }
 
 
+def certificate_signing_request(
+    name: str,
+    csr: bytes,
+    *,
+    signer: str,
+    seconds: int | None = 7 * 24 * 3600,
+    annotations: Mapping[str, str] | None = None,
+) -> Manifest:
+    """A CertificateSigningRequest as a user would create it; `signer` without `.cdn-issuer.io`."""
+    domain, _, path = signer.partition("/")
+    return {
+        "apiVersion": "certificates.k8s.io/v1",
+        "kind": "CertificateSigningRequest",
+        "metadata": {"name": name, "annotations": dict(annotations or {})},
+        "spec": {
+            "request": b64encode(csr).decode(),
+            "signerName": f"{domain}.cdn-issuer.io/{path}",
+            "usages": ["digital signature", "server auth"],
+            **({} if seconds is None else {"expirationSeconds": seconds}),
+        },
+    }
+
+
 def issuer(name: str, authorities: Sequence[Manifest], *, namespace: str = "", **spec: object) -> Manifest:
     """A CDNIssuer, or a CDNClusterIssuer where there is no namespace."""
     return {

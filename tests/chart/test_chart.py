@@ -10,6 +10,7 @@ from click.testing import CliRunner
 
 from issuer.cli import run as run_module
 from issuer.controllers.certificaterequests import RULES
+from issuer.controllers.certificatesigningrequests import RULES as SIGNING_RULES
 from issuer.controllers.manager import EVENT_RULES
 from issuer.observe import logs
 from tests.chart import render
@@ -117,6 +118,11 @@ def test_each_set_of_values_gives_a_controller_whose_flags_are_read(
         ("podDisruptionBudget.minAvailable=1,podDisruptionBudget.maxUnavailable=1", "podDisruptionBudget.minAvailable"),
         ("serviceMonitor.create=true,podMonitor.create=true", "podMonitor.create"),
         ("serviceAccount.create=false", "serviceAccount.name"),
+        (
+            "certificateSigningRequests.enabled=true,scope.namespaces={web}",
+            "certificateSigningRequests.enabled and scope.namespaces exclude each other",
+        ),
+        ("extraArgs={--certificate-signing-requests}", "extraArgs/0"),
     ],
 )
 def test_nonsense_is_refused_with_the_name_of_the_field(helm: Helm, setting: str, told: str) -> None:
@@ -145,6 +151,21 @@ def test_a_namespace_gives_the_rights_that_its_controllers_name(helm: Helm) -> N
     (role,) = (one for one in of_kind(objects, "Role") if one["metadata"]["namespace"] == "web")
     for rule in (*RULES, *EVENT_RULES):
         assert rule.manifest() in role["rules"]
+
+
+def test_signing_requests_are_served_by_a_role_of_its_own_or_not_at_all(helm: Helm) -> None:
+    def rules(objects: Objects) -> Objects:
+        roles = of_kind(objects, "ClusterRole", "Role")
+        return [rule for role in roles for rule in role["rules"] if "certificates.k8s.io" in rule["apiGroups"]]
+
+    flag, on = "--certificate-signing-requests", "certificateSigningRequests.enabled=true"
+    assert rules(helm.objects()) == []
+    assert flag not in args(helm.objects())
+    served = helm.objects("--set", on)
+    assert rules(served) == [rule.manifest() for rule in SIGNING_RULES]
+    assert flag in args(served)
+    (_, _, sign) = rules(helm.objects("--set", f"{on},scope.clusterIssuers=false"))
+    assert sign["resourceNames"] == ["cdnissuers.cdn-issuer.io/*"]
 
 
 def verbs(objects: Objects) -> dict[str, list[str]]:

@@ -56,6 +56,7 @@ _PLURALS: Final = {
 }
 _CLUSTER_SCOPED: Final = frozenset(
     {
+        "CertificateSigningRequest",
         "ClusterRole",
         "ClusterRoleBinding",
         "CustomResourceDefinition",

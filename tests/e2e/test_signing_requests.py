@@ -1,0 +1,344 @@
+"""CertificateSigningRequests of Kubernetes on a real API server: it says what a signer may write, and who may.
+
+Nobody approves them but the test; cert-manager has no part in it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from base64 import b64decode
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+import httpx
+import pytest
+import pytest_asyncio
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from issuer.controllers.certificatesigningrequests import RULES
+from issuer.sandbox import objects
+from issuer.sandbox.cluster import Fault
+from tests.component.rig import POST
+from tests.controlplane.fixtures import LOGS, STARTED, binaries, install
+from tests.controlplane.plane import MERGE, ControlPlane
+from tests.controlplane.proxy import Proxy
+from tests.e2e.bare import bare, create, speak
+from tests.e2e.controller import ACCOUNT, NAMESPACE, QUICK, Controller
+from tests.e2e.outage import add_issuer
+from tests.e2e.world import World, read_condition
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator, Sequence
+
+    from issuer.kube.rbac import Rule
+    from tests.controlplane.plane import Manifest
+    from tests.e2e.world import Cluster
+
+PATH: Final = "/apis/certificates.k8s.io/v1/certificatesigningrequests"
+LEASE: Final = f"/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases/cdn-issuer"
+READY: Final = "cdn-issuer.io/Ready"
+AUTHORITY: Final = "cdn-issuer.io/Authority"
+ROLE: Final = "cdn-issuer-certificate-signing-requests"
+
+
+def grant(plane: ControlPlane, rules: Sequence[Rule] = RULES) -> None:
+    """The rights that the chart gives where it is switched on (`tests/chart` compares them), or fewer."""
+    rbac = "rbac.authorization.k8s.io"
+    role = {"apiVersion": f"{rbac}/v1", "kind": "ClusterRole", "metadata": {"name": ROLE}}
+    plane.apply({**role, "rules": [rule.manifest() for rule in rules]})
+    binding = {"apiVersion": f"{rbac}/v1", "kind": "ClusterRoleBinding", "metadata": {"name": ROLE}}
+    subject = {"kind": "ServiceAccount", "name": ACCOUNT, "namespace": NAMESPACE}
+    plane.apply({**binding, "roleRef": {"apiGroup": rbac, "kind": "ClusterRole", "name": ROLE}, "subjects": [subject]})
+
+
+@pytest.fixture(scope="module")
+def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
+    """A cluster in which all is installed and nothing runs."""
+    with ControlPlane(binaries(), keep_logs_in=LOGS) as plane:
+        request.config.stash[STARTED] = True
+        install(plane)
+        yield bare(plane)
+        plane.failed |= request.session.testsfailed > 0
+
+
+class Signing(World):
+    """A test's part of it, with CertificateSigningRequests, and a controller behind a proxy."""
+
+    controller: Controller
+    link: Proxy
+
+    def ask(self, name: str, signer: str = "", *, csr: bytes = b"", approve: bool = True, **fields: Any) -> str:
+        """Make a request for the issuer `web`, or another; returns its name, which is like that of no other test."""
+        full = f"{name}.{self.namespace}"
+        csr = csr or objects.signing_request([f"{name}.example.com"])
+        signer = signer or f"cdnissuers/{self.namespace}.web"
+        self.plane.ask("POST", PATH, objects.certificate_signing_request(full, csr, signer=signer, **fields))
+        if approve:
+            self.judge(full)
+        return full
+
+    def judge(self, name: str, type_: str = "Approved", message: str = "by the test") -> None:
+        """Approve or deny a request, as an admin."""
+        found = self.plane.ask("GET", f"{PATH}/{name}")
+        conditions = found.get("status", {}).get("conditions", [])
+        conditions.append({"type": type_, "status": "True", "reason": "Test", "message": message})
+        self.plane.ask("PATCH", f"{PATH}/{name}/approval", {"status": {"conditions": conditions}}, content_type=MERGE)
+
+    def status(self, name: str) -> Manifest:
+        """What has come of a request."""
+        found: Manifest = self.plane.ask("GET", f"{PATH}/{name}").get("status", {})
+        return found
+
+    def told(self, name: str, type_: str) -> tuple[str, str, str]:
+        """Status, reason and message of one of its conditions; empty strings if there is none."""
+        status = self.status(name)
+        messages = [one.get("message", "") for one in status.get("conditions", []) if one["type"] == type_]
+        return (*read_condition({"status": status}, type_), *(messages or [""]))
+
+    async def issued(self, name: str) -> x509.Certificate:
+        """The leaf that a request gets."""
+        await self.until(lambda: bool(self.status(name).get("certificate")), f"{name} signed")
+        return x509.load_pem_x509_certificates(b64decode(self.status(name)["certificate"]))[0]
+
+    async def failed(self, name: str) -> tuple[str, str]:
+        """Reason and message, once a request has failed; it has no certificate."""
+        await self.until(lambda: self.told(name, "Failed")[0] == "True", f"{name} failed")
+        assert "certificate" not in self.status(name)
+        _, reason, message = self.told(name, "Failed")
+        return reason, message
+
+    def events_of(self, name: str) -> list[str]:
+        """Reasons of the events about a request: those of what is in no namespace are in `default`."""
+        events = self.plane.ask("GET", self.path("events", namespace="default"))["items"]
+        about = ("CertificateSigningRequest", name)
+        found = [one for one in events if (one["involvedObject"]["kind"], one["involvedObject"]["name"]) == about]
+        return [one["reason"] for one in found]
+
+    def replica(self, name: str, *flags: str, url: str = "") -> Controller:
+        """A controller that serves them; not started."""
+        flags = (*QUICK, "--certificate-signing-requests", *flags)
+        return Controller(self.plane, f"{name}-{self.namespace}", url=url, flags=flags)
+
+
+@pytest_asyncio.fixture
+async def world(cluster: Cluster) -> AsyncIterator[Signing]:
+    """A test's part, with a controller at work."""
+    grant(cluster.plane)
+    cluster.plane.call("DELETE", LEASE)
+    world = Signing(cluster)
+    await world.start()
+    world.link = Proxy(cluster.plane.url, cluster.plane.ssl_context(), lambda _path, _number: None)
+    world.controller = world.replica("first", url=await world.link.start())
+    world.controller.server.start()
+    await world.until(world.controller.is_ready, "the controller is ready", 60)
+    try:
+        yield world
+    finally:
+        world.controller.server.kill()
+        await world.link.stop()
+        for item in cluster.plane.ask("GET", PATH)["items"]:
+            cluster.plane.call("DELETE", f"{PATH}/{item['metadata']['name']}")
+        await world.stop()
+
+
+async def test_one_is_signed_for_as_long_as_it_says_and_tells_by_whom(world: Signing) -> None:
+    await world.issuer()
+    name = world.ask("one")
+    leaf = await world.issued(name)
+    assert leaf.not_valid_after_utc - leaf.not_valid_before_utc <= timedelta(days=7, hours=1)
+    (record,) = world.cdn.certificates.values()
+    assert leaf.serial_number == record.serial
+    assert world.told(name, READY)[:2] == ("True", "Issued")
+    assert world.told(name, AUTHORITY) == ("True", "Signed", "edge signed")
+    assert world.told(name, "Approved")[2] == "by the test"
+    chain = b64decode(world.status(name)["certificate"]).decode()
+    assert chain.startswith("-----BEGIN CERTIFICATE-----\n")
+    assert chain.endswith("-----END CERTIFICATE-----\n")
+    await world.until(lambda: world.events_of(name) == ["CertificateIssued"], "an event")
+    counted = world.controller.metric("cdn_issuer_requests_total", outcome="issued", issuer_namespace=world.namespace)
+    assert counted == 1
+    (line,) = world.controller.log(event="request issued")
+    assert (line["kind"], line["name"]) == ("CertificateSigningRequest", name)
+    assert line["issuer_namespace"] == world.namespace
+
+
+async def test_a_cluster_issuer_signs_by_its_name_alone(world: Signing) -> None:
+    shared = await world.cluster_issuer()
+    await world.issued(world.ask("one", f"cdnclusterissuers/{shared}"))
+
+
+async def test_nothing_is_signed_before_somebody_approves_and_what_is_denied_is_left_alone(world: Signing) -> None:
+    await world.issuer()
+    waits, denied = world.ask("waits", approve=False), world.ask("denied", approve=False)
+    world.judge(denied, "Denied", "not on a Friday")
+    await world.issued(world.ask("other"))
+    assert world.told(waits, READY) == ("", "", "")
+    assert [one["type"] for one in world.status(denied)["conditions"]] == ["Denied"]
+    world.judge(waits)
+    await world.issued(waits)
+    assert world.cdn.calls[POST] == 2
+
+
+async def test_while_the_first_authority_is_down_the_second_signs(world: Signing) -> None:
+    await add_issuer(world, backup=True)
+    world.cdn.faults.set("status", status=503, methods=["POST"])
+    name = world.ask("one")
+    await world.issued(name)
+    status, reason, message = world.told(name, AUTHORITY)
+    assert (status, reason) == ("True", "FailedOver")
+    assert message.startswith("backup signed; before it, edge")
+
+
+async def test_one_that_waits_says_why_and_fails_at_the_deadline(world: Signing) -> None:
+    await add_issuer(world, deadline="4s")
+    world.cdn.faults.set("status", status=503, methods=["POST"])
+    name = world.ask("one")
+    await world.until(lambda: world.told(name, READY)[:2] == ("False", "Pending"), "Pending")
+    assert world.told(name, AUTHORITY)[:2] == ("False", "Unavailable")
+    reason, message = await world.failed(name)
+    assert reason == "DeadlineExceeded"
+    assert message.startswith("not signed within the deadline of 4s after approval: ")
+    assert world.told(name, READY) == ("False", "Failed", message)
+    await world.until(lambda: "DeadlineExceeded" in world.events_of(name), "an event")
+
+
+@pytest.mark.parametrize("signer", ["cdnissuers/{namespace}.absent", "cdnissuers/absent", "cdnclusterissuers/absent"])
+async def test_an_issuer_that_does_not_exist_is_waited_for_by_the_name_that_was_asked_for(
+    world: Signing, signer: str
+) -> None:
+    name = world.ask("one", signer.format(namespace=world.namespace))
+    await world.until(lambda: world.told(name, READY)[:2] == ("False", "Pending"), "Pending")
+    message = world.told(name, READY)[2]
+    assert "absent does not exist" in message
+    assert "make another CertificateSigningRequest with the right spec.signerName, cdn" in message
+    if signer.startswith("cdnissuers/{"):
+        await world.issuer("absent")
+        await world.issued(name)
+
+
+async def test_what_others_sign_is_left_alone(world: Signing) -> None:
+    await world.issuer()
+    manifest = objects.certificate_signing_request("x", objects.signing_request(["a.example.com"]), signer="x/y")
+    manifest["metadata"]["name"] = foreign = f"foreign.{world.namespace}"
+    manifest["spec"]["signerName"] = "example.org/web"
+    world.plane.ask("POST", PATH, manifest)
+    world.judge(foreign)
+    await world.issued(world.ask("one"))
+    assert [one["type"] for one in world.status(foreign)["conditions"]] == ["Approved"]
+
+
+async def test_the_api_server_takes_no_garbage(world: Signing) -> None:
+    signer = f"cdnissuers/{world.namespace}.web"
+    garbage = objects.certificate_signing_request("garbage", b"no CSR at all", signer=signer)
+    assert world.plane.call("POST", PATH, garbage).status_code == httpx.codes.UNPROCESSABLE_ENTITY
+
+
+def ca_csr() -> bytes:
+    builder = x509.CertificateSigningRequestBuilder().subject_name(
+        x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "inner")])
+    )
+    builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+    return builder.sign(ec.generate_private_key(ec.SECP256R1()), hashes.SHA256()).public_bytes(Encoding.PEM)
+
+
+async def test_annotations_of_cert_manager_ask_for_a_ca_and_for_a_duration(world: Signing) -> None:
+    world.plane.apply(objects.ca_secret("inner-ca", world.namespace))
+    authority = {"name": "inner", "ca": {"secretRef": {"name": "inner-ca"}}}
+    world.plane.apply(objects.issuer("web", [authority], namespace=world.namespace))
+    await world.until(lambda: world.condition("cdnissuers", "web", "Ready")[0] == "True", "web Ready")
+    name = world.ask("long", annotations={"experimental.cert-manager.io/request-duration": "48h"})
+    leaf = await world.issued(name)
+    assert timedelta(hours=47) < leaf.not_valid_after_utc - leaf.not_valid_before_utc < timedelta(hours=49)
+    assert not leaf.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+    nonsense = world.ask("nonsense", annotations={"experimental.cert-manager.io/request-duration": "two days"})
+    reason, message = await world.failed(nonsense)
+    assert reason == "InvalidRequest"
+    assert message.startswith("annotation experimental.cert-manager.io/request-duration: ")
+    annotation = {"experimental.cert-manager.io/request-is-ca": "true"}
+    name = world.ask("ca", csr=ca_csr(), annotations=annotation)
+    _, message = await world.failed(name)
+    assert "CA" in message, "this authority signs none"
+
+
+async def test_a_wrong_certificate_is_never_issued(world: Signing) -> None:
+    await add_issuer(world, deadline="4s")
+    world.cdn.faults.set("foreign", methods=["POST"])
+    reason, _ = await world.failed(world.ask("one"))
+    assert reason
+    assert world.cdn.calls[POST] >= 1
+
+
+async def test_what_was_signed_and_not_written_goes_to_its_request_after_a_restart(world: Signing) -> None:
+    await world.issuer()
+    world.link.faults.add(Fault(kind="error", status=503, method="PATCH", path_contains="certificatesigningrequests"))
+    name = world.ask("one")
+    await world.until(lambda: bool(world.controller.log(event="status not written")), "a write that fails")
+    assert len(world.cdn.certificates) == 1
+    world.controller.server.kill()
+    assert "certificate" not in world.status(name)
+    world.controller = world.replica("second")
+    world.controller.start()
+    leaf = await world.issued(name)
+    (record,) = world.cdn.certificates.values()
+    assert (leaf.serial_number, record.revoked) == (record.serial, False)
+    assert world.cdn.calls[POST] == 1
+
+
+async def test_a_write_whose_answer_is_lost_is_known_for_our_own(world: Signing) -> None:
+    await world.issuer()
+    path = "certificatesigningrequests"
+    world.link.faults.add(Fault(kind="cut", method="PATCH", path_contains=path, after=True, count=1))
+    leaf = await world.issued(world.ask("one"))
+    await world.until(lambda: bool(world.controller.log(event="request issued")), "told")
+    (record,) = world.cdn.certificates.values()
+    assert (leaf.serial_number, record.revoked) == (record.serial, False)
+    assert world.controller.log(event="result dropped") == []
+
+
+async def test_both_kinds_share_an_issuer(world: Signing) -> None:
+    await world.issuer()
+    names = []
+    for number in range(5):
+        names.append(world.ask(f"k{number}"))
+        csr = objects.signing_request([f"c{number}.example.com"])
+        create(world, objects.certificate_request(f"c{number}", csr, namespace=world.namespace, issuer="web"))
+        speak(world, f"c{number}")
+    serials = {(await world.issued(name)).serial_number for name in names}
+    for number in range(5):
+        await world.request_with("Issued", f"c{number}")
+    assert len(serials) == 5
+    assert world.cdn.calls[POST] == len(world.cdn.certificates) == 10
+    assert world.controller.metric("cdn_issuer_requests_total", issuer_namespace=world.namespace) == 10
+
+
+@pytest.mark.parametrize(("number", "named"), [(1, "certificatesigningrequests/status"), (2, "sign")])
+async def test_a_right_that_is_missing_is_named_in_the_log(world: Signing, number: int, named: str) -> None:
+    grant(world.plane, [rule for place, rule in enumerate(RULES) if place != number])
+    await world.issuer()
+    name = world.ask("one")
+
+    def refused() -> bool:
+        return any(named in line["error"] for line in world.controller.log(event="status not written"))
+
+    await world.until(refused, f"{named} in the log")
+    grant(world.plane)
+    await world.issued(name)
+    assert world.cdn.calls[POST] == 1
+
+
+async def test_without_the_flag_nobody_looks_at_them(world: Signing) -> None:
+    await world.issuer()
+    world.controller.server.kill()
+    with contextlib.suppress(httpx.HTTPError):
+        world.plane.call("DELETE", LEASE)
+    world.controller = Controller(world.plane, f"off-{world.namespace}")
+    world.controller.start()
+    name = world.ask("one")
+    csr = objects.signing_request(["two.example.com"])
+    create(world, objects.certificate_request("two", csr, namespace=world.namespace, issuer="web"))
+    speak(world, "two")
+    await world.request_with("Issued", "two")
+    assert [one["type"] for one in world.status(name)["conditions"]] == ["Approved"]
