@@ -22,6 +22,13 @@ class ObjectKey(NamedTuple):
         return f"{self.namespace}/{self.name}" if self.namespace else self.name
 
 
+class TypeMeta(NamedTuple):
+    """What kind of object it is (meta/v1 TypeMeta)."""
+
+    api_version: str
+    kind: str
+
+
 class OwnerReference(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     """Who an object belongs to (meta/v1 OwnerReference)."""
 

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from issuer.api import condition
 from issuer.api.condition import READY, Condition
 from issuer.api.duration import Duration, InvalidDurationError
-from issuer.api.meta import ObjectMeta, OwnerReference, parse_time
+from issuer.api.meta import ObjectMeta, OwnerReference, TypeMeta, parse_time
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -38,6 +38,7 @@ AUTHORITY_CONDITION: Final = "cdn-issuer.io/Authority"
 AUTHORITIES_ANNOTATION: Final = "cdn-issuer.io/authorities"
 """Names, separated by commas, of the authorities that may sign this request."""
 CERTIFICATE_NAME_ANNOTATION: Final = "cert-manager.io/certificate-name"
+KEY_SECRET_ANNOTATION: Final = "cert-manager.io/private-key-secret-name"  # noqa: S105 - a name
 REVISION_ANNOTATION: Final = "cert-manager.io/certificate-revision"
 
 OUTAGES: Final = frozenset(
@@ -76,8 +77,8 @@ class RequestStatus(msgspec.Struct, frozen=True, gc=False, rename="camel"):
 
     conditions: tuple[Condition, ...] = ()
     certificate: str | None = None
-    failure_time: str | None = None
     ca: str | None = None
+    failure_time: str | None = None
 
 
 class CertificateRequest(msgspec.Struct, frozen=True, gc=False):
@@ -123,6 +124,16 @@ class CertificateRequest(msgspec.Struct, frozen=True, gc=False):
         return self.spec.usages
 
     @property
+    def type_meta(self) -> TypeMeta:
+        """What kind of object it is."""
+        return TypeMeta(f"{GROUP}/{VERSION}", KIND)
+
+    @property
+    def key_secret(self) -> str | None:
+        """Name of the Secret that holds the private key, where cert-manager tells it."""
+        return self.metadata.annotation(KEY_SECRET_ANNOTATION)
+
+    @property
     def authorities(self) -> str | None:
         """The annotation that says which authorities may sign it."""
         return self.metadata.annotation(AUTHORITIES_ANNOTATION)
@@ -132,6 +143,12 @@ class CertificateRequest(msgspec.Struct, frozen=True, gc=False):
         """The message of the Denied condition."""
         denied = condition.find(self.status.conditions, DENIED)
         return denied.message if denied else ""
+
+    @property
+    def invalidity(self) -> str:
+        """The message of the InvalidRequest condition."""
+        invalid = condition.find(self.status.conditions, INVALID_REQUEST)
+        return invalid.message if invalid else ""
 
     @property
     def cause(self) -> str:

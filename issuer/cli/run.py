@@ -97,6 +97,11 @@ def own_namespace() -> str:
     default=True,
     help="Issue Certificates again that a draining authority signed, or a later one where spec.failback says so.",
 )
+@click.option(
+    "--issuer-refs/--no-issuer-refs",
+    default=True,
+    help="Ask other issuers of the cluster (authorities of kind issuerRef), by CertificateRequests.",
+)
 @click.option("--leader-elect/--no-leader-elect", default=True, help="Work only while holding the Lease.")
 @click.option(
     "--lease-namespace",
@@ -282,6 +287,7 @@ def _options(flags: dict[str, Any]) -> Options:
         leader_election=flags["leader_elect"],
         recovery=flags["recovery"],
         failback=flags["failback"],
+        issuer_refs=flags["issuer_refs"],
         cleanup=flags["cleanup"],
         lease_namespace=flags["lease_namespace"],
         lease_name=flags["lease_name"],
@@ -306,6 +312,7 @@ def _starting(flags: dict[str, Any], options: Options) -> dict[str, object]:
         "cluster_resource_namespace": options.cluster_resource_namespace,
         "recovery": options.recovery,
         "failback": options.failback,
+        "issuer_refs": options.issuer_refs,
         "cleanup": options.cleanup,
         "rehearsals": options.rehearsals,
         "certificate_health": options.certificate_health,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from issuer.api.meta import ObjectMeta
+    from issuer.api.meta import ObjectMeta, TypeMeta
     from issuer.api.request import IssuerRef
     from issuer.controllers.decision import Verdict
     from issuer.kube.resource import Resource
@@ -49,6 +49,16 @@ class Request(Protocol):
     @property
     def usages(self) -> tuple[str, ...]:
         """cert-manager's names of the key usages; empty: its default."""
+        ...
+
+    @property
+    def type_meta(self) -> TypeMeta:
+        """What kind of object it is."""
+        ...
+
+    @property
+    def key_secret(self) -> str | None:
+        """Name of the Secret that holds its private key, where it tells it."""
         ...
 
     @property

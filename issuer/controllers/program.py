@@ -20,7 +20,9 @@ from issuer.authorities.transport import SharedTransport
 from issuer.controllers.certificatehealth import CertificateHealthController
 from issuer.controllers.certificaterequests import RESOURCE, CertificateRequests
 from issuer.controllers.certificates import CertificateCensus
+from issuer.controllers.children import ChildController, watch_children
 from issuer.controllers.cleanup import CleanupController
+from issuer.controllers.delegation import ClusterDelegation
 from issuer.controllers.delivery import StatusWriter
 from issuer.controllers.failback import FailbackController
 from issuer.controllers.installation import InstalledCRDs, OtherControllers
@@ -74,6 +76,7 @@ class Options:
         recovery: whether Certificates are issued again whose requests failed in an outage.
         failback: whether Certificates are issued again that another authority should have signed.
         cleanup: whether failed requests are deleted that nobody needs any more.
+        issuer_refs: whether other issuers of the cluster are asked (authorities of kind issuerRef).
         allow_insecure_endpoints: authorities may be reached over plain http.
         pace: seconds between two tries at a request.
         rehearsals: issuers that ask for it are rehearsed.
@@ -94,6 +97,7 @@ class Options:
     recovery: bool = True
     failback: bool = True
     cleanup: bool = True
+    issuer_refs: bool = True
     allow_insecure_endpoints: bool = False
     pace: Pace = Pace()  # noqa: RUF009 - frozen
     rehearsals: bool = True
@@ -143,6 +147,7 @@ class Program(Manager):
             transport=self.transport.handle,
             now=utc_now,
             allow_insecure_endpoints=options.allow_insecure_endpoints,
+            delegation=ClusterDelegation(client, asyncio.get_running_loop().time) if options.issuer_refs else None,
         )
         lookup = {kind: informer.get for kind, informer in self.issuers.items()}
         self.book = IssuerCache(lookup, context, options.cluster_resource_namespace, self._unreadable)
@@ -210,6 +215,16 @@ class Program(Manager):
             left=failback.left,
         )
         self.add(self.issuer_controller, self.request_controller, self.rehearsals)
+        if options.issuer_refs:
+            self.add(
+                ChildController(
+                    client=client,
+                    children=watch_children(client, namespaces),
+                    is_over=self._is_over,
+                    topics=topics,
+                    now=utc_now,
+                )
+            )
         if options.failback:
             self.add(failback)
         if options.cleanup:
@@ -262,6 +277,10 @@ class Program(Manager):
     def _has_request(self, key: ObjectKey, uid: str) -> bool:
         found = self.requests.get(key)
         return found is not None and found.metadata.uid == uid
+
+    def _is_over(self, key: ObjectKey, uid: str) -> bool:
+        found = self.requests.get(key)
+        return found is not None and found.metadata.uid == uid and found.is_finished
 
     def _unreadable(self, issuer: IssuerId) -> str | None:
         informer = self.issuers.get(issuer.kind)
