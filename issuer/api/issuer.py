@@ -13,7 +13,7 @@ what its schema does not know, so it is no typo), and so is a status that cannot
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING, Annotated, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import msgspec
 from msgspec import Meta, Struct, field, inspect
@@ -74,6 +74,11 @@ def bounds(minimum: str, maximum: str, description: str, *, not_above: str = "",
     return Meta(description=description, extra=extra)
 
 
+def refused(value: str, message: str) -> dict[str, Any]:
+    """For `Meta.extra` of a text: a value that it must not have, and what is said of it; a rule of the CRD too."""
+    return {"refused": value, "message": message}
+
+
 @cache
 def ordered_durations(type_: type[Struct]) -> tuple[tuple[inspect.Field, inspect.Field], ...]:
     """Pairs of fields of which the first must not be longer than the second (`not_above` of `bounds`)."""
@@ -81,13 +86,15 @@ def ordered_durations(type_: type[Struct]) -> tuple[tuple[inspect.Field, inspect
     assert isinstance(described, inspect.StructType)
     by_name = {one.encode_name: one for one in described.fields}
     return tuple(
-        (one, by_name[one.type.extra["not_above"]])
+        (one, by_name[above])
         for one in described.fields
-        if isinstance(one.type, inspect.Metadata) and one.type.extra and one.type.extra["not_above"]
+        if isinstance(one.type, inspect.Metadata) and (above := (one.type.extra or {}).get("not_above"))
     )
 
 
-SecretName = Annotated[str, Meta(description="Name of the Secret.", min_length=1, max_length=253)]
+MAX_NAME: Final = 253
+"""Characters of an object's name (Kubernetes: DNS subdomain names)."""
+SecretName = Annotated[str, Meta(description="Name of the Secret.", min_length=1, max_length=MAX_NAME)]
 
 
 class SecretReference(Struct, frozen=True):

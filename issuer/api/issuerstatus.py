@@ -24,6 +24,8 @@ State = Literal[
     "Unauthorized",
     "SecretNotFound",
     "Misconfigured",
+    "IssuerNotFound",
+    "IssuerNotReady",
     "Unknown",
     "Draining",
     "Disabled",

@@ -79,8 +79,8 @@ class RequestStatus(msgspec.Struct, frozen=True, gc=False, rename="camel"):
 
     conditions: tuple[Condition, ...] = ()
     certificate: str | None = None
-    failure_time: str | None = None
     ca: str | None = None
+    failure_time: str | None = None
 
 
 class CertificateRequest(msgspec.Struct, frozen=True, gc=False):
@@ -170,6 +170,12 @@ class CertificateRequest(msgspec.Struct, frozen=True, gc=False):
         """The message of the Denied condition."""
         denied = condition.find(self.status.conditions, DENIED)
         return denied.message if denied else ""
+
+    @property
+    def invalidity(self) -> str:
+        """The message of the InvalidRequest condition."""
+        invalid = condition.find(self.status.conditions, INVALID_REQUEST)
+        return invalid.message if invalid else ""
 
     @property
     def cause(self) -> str:

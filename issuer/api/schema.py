@@ -128,7 +128,7 @@ def _of_type(type_: inspect.Type) -> Schema:
         case inspect.Metadata():
             schema = _of_type(type_.type) | (type_.extra_json_schema or {})
             if type_.extra:
-                schema["x-kubernetes-validations"] = [_bounds(type_.extra["minimum"], type_.extra["maximum"])]
+                schema["x-kubernetes-validations"] = [_extra(type_.extra)]
             return schema
         case inspect.UnionType(types=(one, inspect.NoneType())):
             return _of_type(one)
@@ -167,6 +167,12 @@ def _of_scalar(type_: inspect.Type) -> Schema:
             return {"type": "string", "enum": list(type_.values)}
         case _:
             raise TypeError(f"no schema for {type_}")
+
+
+def _extra(extra: dict[str, Any]) -> Schema:
+    if "refused" in extra:
+        return rule(f"self != '{extra['refused']}'", extra["message"])
+    return _bounds(extra["minimum"], extra["maximum"])
 
 
 def _bounds(minimum: str, maximum: str) -> Schema:

@@ -36,7 +36,6 @@ READY_CONDITION: Final = "cdn-issuer.io/Ready"
 
 DURATION_ANNOTATION: Final = "experimental.cert-manager.io/request-duration"
 IS_CA_ANNOTATION: Final = "experimental.cert-manager.io/request-is-ca"
-KEY_SECRET_ANNOTATION: Final = "experimental.cert-manager.io/private-key-secret-name"  # noqa: S105 - a name
 
 SIGNERS: Final = {f"{plural}.{ISSUER_GROUP}": kind for kind, plural in PLURALS.items()}
 """The kind of issuer that each domain of a signer's name means."""
@@ -128,8 +127,8 @@ class CertificateSigningRequest(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def key_secret(self) -> str | None:
-        """Name of the Secret that holds the private key, where an annotation tells it."""
-        return self.metadata.annotation(KEY_SECRET_ANNOTATION)
+        """None: who is in no namespace must not choose a Secret of the namespace of an issuer."""
+        return None
 
     @property
     def authorities(self) -> str | None:

@@ -272,6 +272,8 @@ def _check(type_: inspect.Type, value: Any, path: str) -> None:
         case inspect.Metadata(type=inspect.CustomType(), extra={"minimum": low, "maximum": high}):
             if not Duration(low) <= value <= Duration(high):
                 raise InvalidSpecError(f"{path}: {value} is not between {low} and {high}")
+        case inspect.Metadata(extra={"refused": bad, "message": message}) if value == bad:
+            raise InvalidSpecError(f"{path}: {message}")
         case inspect.Metadata():
             _check(type_.type, value, path)
         case inspect.UnionType():

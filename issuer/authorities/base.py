@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
     import httpx
 
+    from issuer.api.meta import TypeMeta
     from issuer.api.secret import SecretReader
+    from issuer.authorities.delegation import Delegation
     from issuer.pki.csr import SigningRequest
 
 
@@ -36,6 +38,8 @@ class SigningOrder:
         csr: the parsed and checked CSR.
         duration: how long the certificate should live.
         usages: cert-manager's names of the key usages (`digital signature`, `server auth`, ...); empty: its default.
+        parent: what kind of object it is that asks, under that name and UID; None: there is none (a rehearsal).
+        key_secret: name of the Secret with the private key, where the request tells it; it is not read here.
     """
 
     uid: str
@@ -45,6 +49,8 @@ class SigningOrder:
     csr: SigningRequest
     duration: timedelta
     usages: tuple[str, ...] = ()
+    parent: TypeMeta | None = None
+    key_secret: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,6 +187,9 @@ class AuthorityContext:
         allow_insecure_endpoints: `http` endpoints are allowed (tests, the sandbox).
         shared: what authorities of one kind share among issuers, under a key that is their module's.
         followed: there is a later authority in the issuer's list.
+        issuer: how messages name the issuer, `CDNIssuer default/edge`.
+        serves_all: the issuer serves requests of every namespace (a CDNClusterIssuer).
+        delegation: asks other issuers of the cluster; None: that is switched off, or there is no cluster.
     """
 
     namespace: str
@@ -190,3 +199,6 @@ class AuthorityContext:
     allow_insecure_endpoints: bool = False
     shared: dict[str, Any] = field(default_factory=dict)
     followed: bool = False
+    issuer: str = ""
+    serves_all: bool = False
+    delegation: Delegation | None = None

@@ -2,10 +2,12 @@
 
     AuthorityError
     ├── Unavailable     down, slow, broken or lying; asking again may help. `ambiguous`: it may have signed all the same
+    │   └── IssuerUnusable  it stands for another issuer, which is not there or not ready
     ├── RateLimited     too many calls; `retry_after` seconds, if it said so
     ├── Unauthorized    our credential is missing or refused; this authority cannot sign until somebody fixes it
     ├── Rejected        this request is refused, and would be refused again
     ├── Unsupported     this authority cannot sign such a request, or not for long enough; another one of the list may
+    │   └── UnavailableHere it cannot in this namespace, just now
     └── InProgress      no failure: it has accepted the request and is not finished; ask again later
 
 Every module that talks to an authority maps what it sees to one of them; nobody further up looks at HTTP statuses
@@ -15,7 +17,7 @@ or at texts. A text in one of them is shown to users (conditions, events, logs),
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar, Final, Literal
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -104,6 +106,7 @@ class Unavailable(AuthorityError):  # noqa: N818 - the field's own word for it, 
 
     Attributes:
         ambiguous: the call was sent and its outcome is unknown: a certificate may exist.
+        again: asking once more in the same turn may help.
     """
 
     cause = "Unavailable"
@@ -114,12 +117,31 @@ class Unavailable(AuthorityError):  # noqa: N818 - the field's own word for it, 
         message: str,
         *,
         ambiguous: bool = False,
+        again: bool = True,
         status: int | None = None,
         code: str | None = None,
         trace_id: str | None = None,
     ) -> None:
         super().__init__(authority, message, status=status, code=code, trace_id=trace_id)
         self.ambiguous = ambiguous
+        self.again = again
+
+
+class IssuerUnusable(Unavailable):
+    """Not asked: the issuer that it stands for is not there, or says itself that it cannot sign.
+
+    Attributes:
+        state: IssuerNotFound or IssuerNotReady, the state of the authority.
+    """
+
+    def __init__(self, authority: str, message: str, *, state: Literal["IssuerNotFound", "IssuerNotReady"]) -> None:
+        super().__init__(authority, message, again=False)
+        self.state = state
+
+    @property
+    def reason(self) -> Literal["IssuerNotFound", "IssuerNotReady"]:
+        """Its state, and the reason of events."""
+        return self.state
 
 
 class RateLimited(AuthorityError):  # noqa: N818
@@ -195,6 +217,18 @@ class Unsupported(AuthorityError):  # noqa: N818
         self.for_now = for_now
 
 
+class UnavailableHere(Unsupported):
+    """It cannot sign in this request's namespace at the moment, which says nothing about any other namespace.
+
+    So it is no failure of the authority as a whole: no breaker counts it, and the next authority is asked in any case.
+    """
+
+    cause = "Unavailable"
+
+    def __init__(self, authority: str, message: str) -> None:
+        super().__init__(authority, message, for_now=True)
+
+
 class InProgress(AuthorityError):  # noqa: N818
     """It has accepted the request and has not signed yet. Asked again with the same order, it goes on where it was.
 
@@ -207,8 +241,10 @@ class InProgress(AuthorityError):  # noqa: N818
 
     cause = "InProgress"
 
-    def __init__(self, authority: str, message: str, *, since: datetime, look_again_in: float) -> None:
-        super().__init__(authority, message)
+    def __init__(
+        self, authority: str, message: str, *, since: datetime, look_again_in: float, code: str | None = None
+    ) -> None:
+        super().__init__(authority, message, code=code)
         self.since = since
         self.look_again_in = look_again_in
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Protocol
 
-from issuer.authorities import ca, cloudflare
+from issuer.authorities import ca, cloudflare, issuerref
 
 if TYPE_CHECKING:
     import msgspec
@@ -42,6 +42,7 @@ class Builder(Protocol):
 KINDS: Final[dict[str, Kind]] = {
     "cloudflare": cloudflare,
     "ca": ca,
+    "issuerRef": issuerref,
 }
 
 

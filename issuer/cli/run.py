@@ -98,6 +98,11 @@ def own_namespace() -> str:
     help="Issue Certificates again that a draining authority signed, or a later one where spec.failback says so.",
 )
 @click.option(
+    "--issuer-refs/--no-issuer-refs",
+    default=True,
+    help="Ask other issuers of the cluster (authorities of kind issuerRef), by CertificateRequests.",
+)
+@click.option(
     "--certificate-signing-requests/--no-certificate-signing-requests",
     default=False,
     help="Serve CertificateSigningRequests of Kubernetes too, with signers cdnissuers.cdn-issuer.io/NAMESPACE.NAME and "
@@ -293,6 +298,7 @@ def _options(flags: dict[str, Any]) -> Options:
         leader_election=flags["leader_elect"],
         recovery=flags["recovery"],
         failback=flags["failback"],
+        issuer_refs=flags["issuer_refs"],
         cleanup=flags["cleanup"],
         certificate_signing_requests=flags["certificate_signing_requests"],
         lease_namespace=flags["lease_namespace"],
@@ -318,6 +324,7 @@ def _starting(flags: dict[str, Any], options: Options) -> dict[str, object]:
         "cluster_resource_namespace": options.cluster_resource_namespace,
         "recovery": options.recovery,
         "failback": options.failback,
+        "issuer_refs": options.issuer_refs,
         "cleanup": options.cleanup,
         "certificate_signing_requests": options.certificate_signing_requests,
         "rehearsals": options.rehearsals,

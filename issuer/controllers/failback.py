@@ -19,20 +19,20 @@ import asyncio
 import contextlib
 from collections import Counter
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from enum import Enum
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from issuer.api import condition
 from issuer.api.condition import TRUE
 from issuer.api.request import AUTHORITY_CONDITION, signer_of
-from issuer.authorities.base import SigningOrder
 from issuer.authorities.errors import Unsupported
 from issuer.controllers.census import MAX_SHOWN, labels_of
 from issuer.controllers.decision import PASSED_OVER, restriction
 from issuer.controllers.issuance import RULES
 from issuer.controllers.issuercache import issuer_id
 from issuer.controllers.manager import Chore
+from issuer.controllers.orders import make_order
 from issuer.controllers.readiness import CAN_SIGN
 from issuer.controllers.topics import IssuerChanged, StatusDue
 from issuer.kube.errors import ConflictError, KubeError, LeaseLostError, NotFoundError
@@ -44,12 +44,12 @@ from issuer.pki import csr
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
-    from datetime import datetime
 
     from issuer.api.certificate import Certificate
     from issuer.api.issuerstatus import State
     from issuer.api.meta import ObjectKey
     from issuer.api.request import CertificateRequest
+    from issuer.authorities.base import SigningOrder
     from issuer.controllers.certificates import CertificateCensus, Held
     from issuer.controllers.issuance import Issuances
     from issuer.controllers.issuercache import CachedIssuer, IssuerCache, IssuerId
@@ -71,6 +71,7 @@ NEVER: Final = float("inf")
 """Its signer is the first choice for it, whatever the order of the list."""
 STEADY: Final = frozenset({"Available", "Unknown"})
 """States of an authority that nothing is known against."""
+EPOCH: Final = datetime.fromtimestamp(0, UTC)
 UNTESTED: Final = "Untested"
 MOST_DOUBLINGS: Final = 6
 """Of the time between two probes."""
@@ -199,24 +200,11 @@ def successors(
 
 def order_of(request: CertificateRequest) -> SigningOrder | None:
     """What would be asked of an authority; None if the CSR cannot be read any more."""
-    meta = request.metadata
     try:
         parsed = csr.parse(request.encoded_csr, is_ca=request.wants_ca)
     except csr.InvalidRequestError:
         return None
-    created = meta.created or request.approved_at
-    if created is None:
-        return None
-    duration = timedelta(seconds=request.duration_seconds)
-    return SigningOrder(
-        uid=meta.uid,
-        namespace=meta.namespace,
-        name=meta.name,
-        created=created,
-        csr=parsed,
-        duration=duration,
-        usages=request.usages,
-    )
+    return make_order(request, parsed, timedelta(seconds=request.duration_seconds), EPOCH)
 
 
 class FailbackController:

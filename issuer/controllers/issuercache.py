@@ -143,7 +143,12 @@ class IssuerCache:
         return CachedIssuer(id=id_, uid="", generation=-1, view=view, plan=None)
 
     def _build(self, id_: IssuerId, issuer: Issuer) -> CachedIssuer:
-        context = replace(self._context, namespace=issuer.metadata.namespace or self._cluster_namespace)
+        context = replace(
+            self._context,
+            namespace=issuer.metadata.namespace or self._cluster_namespace,
+            issuer=str(id_),
+            serves_all=not issuer.metadata.namespace,
+        )
         plan, view = None, IssuerView(title=str(id_))
         rehearsal, recovery, failback, cleanup = None, Recovery(), Failback(), Cleanup()
         kinds: frozenset[str] = frozenset()

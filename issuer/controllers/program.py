@@ -24,7 +24,9 @@ from issuer.controllers.certificaterequests import RESOURCE, CertificateRequests
 from issuer.controllers.certificates import CertificateCensus
 from issuer.controllers.certificatesigningrequests import RESOURCE as SIGNING_REQUESTS
 from issuer.controllers.certificatesigningrequests import CertificateSigningRequests
+from issuer.controllers.children import ChildController, watch_children
 from issuer.controllers.cleanup import CleanupController
+from issuer.controllers.delegation import ClusterDelegation
 from issuer.controllers.delivery import StatusWriter
 from issuer.controllers.failback import FailbackController
 from issuer.controllers.installation import InstalledCRDs, OtherControllers
@@ -80,6 +82,7 @@ class Options:
         failback: whether Certificates are issued again that another authority should have signed.
         cleanup: whether failed requests are deleted that nobody needs any more.
         certificate_signing_requests: whether CertificateSigningRequests of Kubernetes are served.
+        issuer_refs: whether other issuers of the cluster are asked (authorities of kind issuerRef).
         allow_insecure_endpoints: authorities may be reached over plain http.
         pace: seconds between two tries at a request.
         rehearsals: issuers that ask for it are rehearsed.
@@ -101,6 +104,7 @@ class Options:
     failback: bool = True
     cleanup: bool = True
     certificate_signing_requests: bool = False
+    issuer_refs: bool = True
     allow_insecure_endpoints: bool = False
     pace: Pace = Pace()  # noqa: RUF009 - frozen
     rehearsals: bool = True
@@ -153,6 +157,7 @@ class Program(Manager):
                 transform=received.transform_signing_request,
             )
             signing_requests.append(watched)
+        self._all_requests = RequestCaches(self.requests, *signing_requests)
         self.issuers = {ISSUER_KIND: Informer(client, RESOURCES[ISSUER_KIND], item=Issuer, namespaces=namespaces)}
         if options.cluster_issuers:
             self.issuers[CLUSTER_ISSUER_KIND] = Informer(client, RESOURCES[CLUSTER_ISSUER_KIND], item=Issuer)
@@ -162,6 +167,7 @@ class Program(Manager):
             transport=self.transport.handle,
             now=utc_now,
             allow_insecure_endpoints=options.allow_insecure_endpoints,
+            delegation=ClusterDelegation(client, asyncio.get_running_loop().time) if options.issuer_refs else None,
         )
         lookup = {kind: informer.get for kind, informer in self.issuers.items()}
         self.book = IssuerCache(lookup, context, options.cluster_resource_namespace, self._unreadable)
@@ -179,7 +185,7 @@ class Program(Manager):
             now=utc_now, random=chance, guard=self.may_call, observer=observer, received=received.__contains__
         )
         self.request_controller = RequestController(
-            requests=RequestCaches(self.requests, *signing_requests),
+            requests=self._all_requests,
             book=self.book,
             engine=self.engine,
             queue=self.request_queue,
@@ -229,6 +235,16 @@ class Program(Manager):
             left=failback.left,
         )
         self.add(self.issuer_controller, self.request_controller, self.rehearsals)
+        if options.issuer_refs:
+            self.add(
+                ChildController(
+                    client=client,
+                    children=watch_children(client, namespaces),
+                    is_over=self._is_over,
+                    topics=topics,
+                    now=utc_now,
+                )
+            )
         if options.failback:
             self.add(failback)
         if options.cleanup:
@@ -281,6 +297,11 @@ class Program(Manager):
     def _has_request(self, key: ObjectKey, uid: str) -> bool:
         found = self.requests.get(key)
         return found is not None and found.metadata.uid == uid
+
+    def _is_over(self, key: ObjectKey, uid: str) -> bool:
+        """Of the parent of a child, which is with it, or in no namespace."""
+        found = (self._all_requests.get(key), self._all_requests.get(key._replace(namespace="")))
+        return any(one is not None and one.metadata.uid == uid and one.is_finished for one in found)
 
     def _unreadable(self, issuer: IssuerId) -> str | None:
         informer = self.issuers.get(issuer.kind)

@@ -16,7 +16,6 @@ import math
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from issuer.authorities.base import SigningOrder
 from issuer.controllers.agenda import LATEST, OVER, Agenda, Result
 from issuer.controllers.approval import ApprovalWatch
 from issuer.controllers.census import measures
@@ -33,7 +32,8 @@ from issuer.controllers.delivery import Delivery, perhaps_applied
 from issuer.controllers.issuercache import IssuerId
 from issuer.controllers.manager import Chore, StoppingError
 from issuer.controllers.memory import ENDED, RequestId, RequestMemory, RequestState, identify, issuer_of
-from issuer.controllers.topics import AccountRecovered, IssuerChanged
+from issuer.controllers.orders import make_order
+from issuer.controllers.topics import AccountRecovered, ChildChanged, IssuerChanged
 from issuer.controllers.triggers import WRITES, RequestTriggers, lane_of
 from issuer.kube.errors import KubeError, LeaseLostError
 from issuer.signing.checks import WATCH_EVERY
@@ -138,6 +138,7 @@ class RequestController:
         )
         topics.subscribe(IssuerChanged, lambda news: self.triggers.wake(news.id))
         topics.subscribe(AccountRecovered, self._recovered)
+        topics.subscribe(ChildChanged, lambda news: self.triggers.wake_one(news.parent))
 
     @property
     def depth(self) -> int:
@@ -251,7 +252,7 @@ class RequestController:
         else:
             self.triggers.expect(state)
         outcome = await self._engine.sign(
-            _order(request, turn),
+            make_order(request, turn.csr, turn.duration, turn.expires),
             plan,
             deadline=deadline,
             only=turn.only,
@@ -429,16 +430,3 @@ def _says(request: Request, verdict: Pend) -> bool:
 def _turn_due(state: RequestState, verdict: Pend) -> float:
     """Loop time of the next go at the authorities; inf while there is nobody to ask."""
     return math.inf if verdict.retry_in is None else state.turn_due
-
-
-def _order(request: Request, turn: Sign) -> SigningOrder:
-    meta = request.metadata
-    return SigningOrder(
-        uid=meta.uid,
-        namespace=meta.namespace,
-        name=meta.name,
-        created=meta.created or turn.expires,
-        csr=turn.csr,
-        duration=turn.duration,
-        usages=request.usages,
-    )

@@ -48,8 +48,19 @@ class StatusDue:
     id: IssuerId
 
 
-Topic = AccountRecovered | AccountChanged | IssuerChanged | StatusDue
-T = TypeVar("T", AccountRecovered, AccountChanged, IssuerChanged, StatusDue)
+@dataclass(frozen=True, slots=True)
+class ChildChanged:
+    """A request that was made on behalf of another one has ended, or is gone.
+
+    Attributes:
+        parent: UID of the other one.
+    """
+
+    parent: str
+
+
+Topic = AccountRecovered | AccountChanged | IssuerChanged | StatusDue | ChildChanged
+T = TypeVar("T", AccountRecovered, AccountChanged, IssuerChanged, StatusDue, ChildChanged)
 
 
 class Topics:

@@ -122,9 +122,13 @@ class RequestTriggers:
             for request in sorted(self._requests.by_index(UNFINISHED, one), key=self._urgency):
                 if (state := self._memory.get(request.metadata.uid)) is not None:
                     state.turn_due = -math.inf
-                    self._woken.setdefault(request.metadata.uid)
-        if self._woken and self._waking is None:
-            self._waking = asyncio.get_running_loop().call_soon(self._wake_some)
+                    self._wake_soon(request.metadata.uid)
+
+    def wake_one(self, uid: str) -> None:
+        """Take up a pending request now."""
+        if (state := self._memory.get(uid)) is not None:
+            state.turn_due = -math.inf
+            self._wake_soon(uid)
 
     async def resync(self) -> int:
         """Look for requests that nobody would look at again, and take them up; how many there were.
@@ -195,6 +199,11 @@ class RequestTriggers:
             now = self._requests.get(request.metadata.key)
             if now is not None and not now.is_finished and self._concerns(now):
                 yield now
+
+    def _wake_soon(self, uid: str) -> None:
+        self._woken.setdefault(uid)
+        if self._waking is None:
+            self._waking = asyncio.get_running_loop().call_soon(self._wake_some)
 
     def _wake_some(self) -> None:
         for uid in list(islice(self._woken, AT_A_TIME)):

@@ -62,6 +62,7 @@ class Informer(Generic[T]):
         item: the struct that an object is decoded into.
         namespaces: where to look; one empty string means the whole cluster.
         field_selector: for the server; given up where the server refuses it, so `filter` must say the same.
+        label_selector: for the server.
         filter: which objects matter.
         transform: what is kept of an object.
         random: for jitter.
@@ -81,6 +82,7 @@ class Informer(Generic[T]):
         item: type[T],
         namespaces: Sequence[str] = ("",),
         field_selector: str | None = None,
+        label_selector: str | None = None,
         filter: Callable[[T], bool] = lambda _: True,  # noqa: A002 - client-go's word
         transform: Callable[[T], T] = lambda item: item,
         random: random_module.Random | None = None,
@@ -108,6 +110,7 @@ class Informer(Generic[T]):
                 namespace,
                 part,
                 field_selector=field_selector,
+                label_selector=label_selector,
                 random=random or random_module.Random(),
                 inactivity=inactivity,
                 watch_timeout=watch_timeout,

@@ -142,11 +142,13 @@ class Reflector:
         sink: Sink,
         *,
         field_selector: str | None,
+        label_selector: str | None = None,
         random: random.Random,
         inactivity: float,
         watch_timeout: tuple[float, float],
     ) -> None:
         self.field_selector = field_selector
+        self._label_selector = label_selector
         self.last_contact = float("-inf")
         self.last_attempt = float("-inf")
         self.resource_missing = False
@@ -251,7 +253,8 @@ class Reflector:
         self._version = version or self._version
 
     def _selected(self, query: dict[str, str]) -> dict[str, str]:
-        return {**query, "fieldSelector": self.field_selector} if self.field_selector else query
+        selectors = {"fieldSelector": self.field_selector, "labelSelector": self._label_selector}
+        return {**query, **{name: selector for name, selector in selectors.items() if selector}}
 
     def _refused(self, error: InvalidError) -> float:
         """400: most likely an older CRD that does not know the field selector."""

@@ -60,6 +60,7 @@ def certificate_signing_request(
     *,
     signer: str,
     seconds: int | None = 7 * 24 * 3600,
+    usages: Sequence[str] = ("digital signature", "server auth"),
     annotations: Mapping[str, str] | None = None,
 ) -> Manifest:
     """A CertificateSigningRequest as a user would create it; `signer` without `.cdn-issuer.io`."""
@@ -71,7 +72,7 @@ def certificate_signing_request(
         "spec": {
             "request": b64encode(csr).decode(),
             "signerName": f"{domain}.cdn-issuer.io/{path}",
-            "usages": ["digital signature", "server auth"],
+            "usages": list(usages),
             **({} if seconds is None else {"expirationSeconds": seconds}),
         },
     }

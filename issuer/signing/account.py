@@ -131,14 +131,15 @@ class Account:
         if strictest != self.limits.settings:
             self.limits.settings = strictest
 
-    def blocked(self, authority: str, *, patience: float = 0.0) -> AuthorityError | None:
+    def blocked(self, authority: str, uid: str = "", *, patience: float = 0.0) -> AuthorityError | None:
         """Why no call may go out now, in the name of an authority; None if one may.
 
         Args:
             authority: its name.
+            uid: of the request that it would be for.
             patience: seconds for which a rate limit may be waited out.
         """
-        if not self.breaker.permits:
+        if not self.breaker.permits(uid):
             probing = self.breaker.state is BreakerState.HALF_OPEN
             until = None if probing else self._opens_when
             return BreakerOpen(authority, failures=self.breaker.failures, until=until, last=self.recent_error)
@@ -201,7 +202,7 @@ class Account:
     @property
     def is_untested(self) -> bool:
         """The breaker's open time is over, and nobody has come since."""
-        return self.breaker.state is BreakerState.OPEN and self.breaker.permits
+        return self.breaker.state is BreakerState.OPEN and self.breaker.permits()
 
     @property
     def is_refused(self) -> bool:

@@ -139,7 +139,7 @@ class Turn:
             AuthorityError: they cannot be read, or the account is blocked, or what it signs meets none of the roots.
         """
         await self._read_credential(fresh=False)
-        if blocked := self._account.blocked(self._authority.name, patience=self._patience):
+        if blocked := self._account.blocked(self._authority.name, self._order.uid, patience=self._patience):
             raise blocked
         if self._account.is_refused:
             # The cool-down is over: whoever tries the credential next takes what is in the Secret by then.
@@ -216,7 +216,7 @@ class Turn:
                 ledger.lost(self._order, self._authority, account.name, sent)
             raise
         except InProgress as error:
-            raise self._patient_with(error) from None
+            raise self._patient_with(error, permit) from None
         except AuthorityError as error:
             self._log(error, clock() - sent)
             if not (isinstance(error, Unavailable) and error.ambiguous and self._planned.authority.remembers):
@@ -326,10 +326,12 @@ class Turn:
             now=self._engine.now(),
         )
 
-    def _patient_with(self, error: InProgress) -> AuthorityError:
+    def _patient_with(self, error: InProgress, permit: Permit) -> AuthorityError:
         """The acceptance, or that it has lasted for longer than a turn."""
         turn = self._planned.common.timeouts.turn.seconds
-        if (self._engine.now() - error.since).total_seconds() < turn:
+        left = turn - (self._engine.now() - error.since).total_seconds()
+        if left > 0:
+            permit.accepted(left)
             return error
         return TooSlow(self._authority.name, accepted=error.since, turn=turn, said=error.message)
 
@@ -337,9 +339,9 @@ class Turn:
         """Whether to try again; not while the breaker is open, since the next authority is better than a wait."""
         if self._has_new_credential:
             return True
-        if isinstance(error, NotAsked | Untrusted | TooSlow) or not self._account.breaker.closed:
+        if isinstance(error, NotAsked | Untrusted) or not self._account.breaker.closed:
             return False
-        return isinstance(error, Unavailable) or (
+        return (isinstance(error, Unavailable) and error.again) or (
             isinstance(error, RateLimited) and self._account.limited_for <= self._patience
         )
 

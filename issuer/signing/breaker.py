@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 JITTER: Final = 0.2
 """An open time is up to this share longer, so that breakers which opened together do not probe together."""
 
+ACCEPTED: Final = 60.0
+"""Seconds beyond its turn in which the request of an accepted probe must have come again."""
+
 
 class BreakerState(StrEnum):
     """Closed lets everything through, open nothing, half-open is one probe under way."""
@@ -66,26 +69,38 @@ class Breaker:
         self._changed = changed
         self._era = 0
         self._open_for = 0.0
+        self._accepted: tuple[str, float] | None = None
 
     @property
     def closed(self) -> bool:
         """Whether calls go out freely."""
         return self.state is BreakerState.CLOSED
 
-    @property
-    def permits(self) -> bool:
-        """Whether `admit` would give an admission now."""
+    def permits(self, request: str = "") -> bool:
+        """Whether `admit` would give an admission now, for a request."""
+        if self.state is BreakerState.HALF_OPEN and self._accepted is not None:
+            probe, until = self._accepted
+            return request == probe or self._clock() >= until
         return self.closed or (self.state is BreakerState.OPEN and self._clock() >= self.open_until)
 
-    def admit(self) -> Admission | None:
-        """Permission for one call, or None. While it is open and a probe is due, the first to come is the probe."""
-        if not self.permits:
+    def admit(self, request: str = "") -> Admission | None:
+        """Permission for one call, or None. While it is open and a probe is due, the first to come is the probe.
+
+        A probe that was accepted, and not signed yet, goes on when its request comes again.
+        """
+        if not self.permits(request):
             return None
+        self._accepted = None
         if self.closed:
             return Admission(self, self._era, probe=False)
         admission = Admission(self, self._era, probe=True)
         self._become(BreakerState.HALF_OPEN)
         return admission
+
+    def _wait_for(self, era: int, request: str, seconds: float) -> None:
+        """The probe was accepted: nobody else is let through until its request comes again, or its time is up."""
+        if era == self._era:
+            self._accepted = request, self._clock() + seconds + ACCEPTED
 
     def _tell(self, era: int, *, probe: bool, good: bool | None) -> None:
         if era != self._era:
@@ -124,7 +139,7 @@ class Breaker:
 
 
 class Admission:
-    """Permission for one call; only the first of the four words counts."""
+    """Permission for one call; only the first word on how it went counts."""
 
     __slots__ = ("_breaker", "_era", "_told", "probe")
 
@@ -151,6 +166,12 @@ class Admission:
     def failed(self) -> None:
         """It is down: counts; a probe opens the breaker again, for twice as long."""
         self._tell(good=False)
+
+    def accepted(self, request: str, seconds: float) -> None:
+        """It accepted the request, and has so many seconds to sign it; a probe is under way until then."""
+        if not self._told and self.probe:
+            self._told = True
+            self._breaker._wait_for(self._era, request, seconds)  # noqa: SLF001 - the two are one thing
 
     def answered(self) -> None:
         """It refused the request for the request's own sake, so it is alive: the count starts again.

@@ -3,6 +3,9 @@
 Which failure lets the next one have its turn is the user's choice (`failover.on`); that an authority can never sign
 such a request always does. Why each one did not sign goes along with the result, since a person will ask.
 
+One that has accepted the request is asked first the next time: those before it in the list have had their turn, and if
+they were asked again it would wait for them.
+
 Nothing is terminal but every authority's no. One that refuses the request ends the pass; but where one before it in the
 list was merely down, the request stays open for that one, and the refusal is remembered.
 """
@@ -60,6 +63,9 @@ async def sign(
         return _not_issued(plan, allowed, failures)
     allowed = active
     able = _able(order, allowed, failures)
+    if (going_on := engine.ledger.accepted_by(order.uid)) is not None and going_on.authority in able:
+        able = able[able.index(going_on.authority) :]
+        failures.update(going_on.failures)
     with engine.ledger.signing(order):
         for index, authority in enumerate(able):
             if engine.clock() >= deadline:
@@ -71,6 +77,10 @@ async def sign(
                 verified = await ask(engine, authority, order, budget, single_attempt=single_attempt)
             except AuthorityError as error:
                 failures[authority.name] = _without_frames(error)
+                if isinstance(error, InProgress):
+                    engine.ledger.accepted(order.uid, authority, failures)
+                    break
+                engine.ledger.accepted(order.uid, None, failures)
                 if isinstance(error, Rejected):
                     error.asked_for = (*order.csr.hostnames, *order.csr.ip_addresses)
                     engine.ledger.refused(order.uid, authority, error)

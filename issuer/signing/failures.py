@@ -134,7 +134,7 @@ class TooSlow(Unavailable):
     """
 
     def __init__(self, authority: str, *, accepted: datetime, turn: float, said: str) -> None:
-        super().__init__(authority, f"not finished within {human(turn)} since {moment(accepted)}: {said}")
+        super().__init__(authority, f"not finished within {human(turn)} since {moment(accepted)}: {said}", again=False)
         self.accepted = accepted
 
 

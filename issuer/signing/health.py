@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, Literal
 
+from issuer.authorities.errors import IssuerUnusable
 from issuer.signing.breaker import BreakerState
 from issuer.signing.failures import Misconfigured, SecretNotFound, brief, limited, tripped, untested
 
@@ -80,7 +81,7 @@ def _check(account: Account | None, state: State, message: str) -> Literal["", "
 def _judge(authority: AuthorityState, account: Account | None, now: datetime) -> tuple[State, str]:
     if (withdrawn := authority.planned.common.state) != "Active":
         return withdrawn, ""
-    if isinstance(authority.error, SecretNotFound | Misconfigured):
+    if isinstance(authority.error, SecretNotFound | Misconfigured | IssuerUnusable):
         return authority.error.reason, authority.error.message
     if account is None:
         return "Unknown", authority.error.message if authority.error else ""

@@ -38,18 +38,18 @@ from collections import Counter, OrderedDict
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 import structlog
 
 from issuer.signing.owners import Owners
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from datetime import datetime
 
     from issuer.authorities.base import SigningOrder
-    from issuer.authorities.errors import Rejected
+    from issuer.authorities.errors import AuthorityError, Rejected
     from issuer.signing.observer import AccountUser
     from issuer.signing.registry import AuthorityState
 
@@ -136,6 +136,18 @@ class Entry:
         return {"namespace": self.order.namespace, "name": self.order.name, **self.authority.user.fields}
 
 
+class Acceptance(NamedTuple):
+    """A request that an authority signs later.
+
+    Attributes:
+        authority: which.
+        failures: why those before it in the list did not sign, by name.
+    """
+
+    authority: AuthorityState
+    failures: Mapping[str, AuthorityError]
+
+
 class Ledger:
     """What is known of requests and certificates; the only judge of adoption and of revocation.
 
@@ -171,6 +183,7 @@ class Ledger:
         self._fates: OrderedDict[str, str | None] = OrderedDict()
         self._owners = Owners(clock=clock, most=most_fates)
         self._refusals: OrderedDict[str, dict[AuthorityState, Rejected]] = OrderedDict()
+        self._accepted: OrderedDict[str, Acceptance] = OrderedDict()
         self._signing: dict[bytes, dict[str, int]] = {}
         self._orphaned: OrderedDict[str, None] = OrderedDict()
 
@@ -275,6 +288,23 @@ class Ledger:
         """How it refused the request; None if it has not."""
         return self._refusals.get(uid, {}).get(authority)
 
+    def accepted(self, uid: str, authority: AuthorityState | None, failures: Mapping[str, AuthorityError]) -> None:
+        """An authority has accepted the request, and takes its time; None: none that has is left.
+
+        Args:
+            uid: of the request.
+            authority: which.
+            failures: why those before it in the list did not sign, by name.
+        """
+        self._accepted.pop(uid, None)
+        if authority is not None:
+            self._accepted[uid] = Acceptance(authority, dict(failures))
+            _shorten(self._accepted, self._most_fates)
+
+    def accepted_by(self, uid: str) -> Acceptance | None:
+        """Who has accepted the request, and has not signed yet."""
+        return self._accepted.get(uid)
+
     def settle(self, uid: str, delivered: str | None) -> None:
         """The fate of a request: the fingerprint of what it received, or None: it never receives anything."""
         self._fates.pop(uid, None)
@@ -282,6 +312,7 @@ class Ledger:
         _shorten(self._fates, self._most_fates)
         self._former.pop(uid, None)
         self._refusals.pop(uid, None)
+        self._accepted.pop(uid, None)
         self._owners.settle(uid, delivered)
         for entry in self._entries_of(uid):
             self._drop_delivered(entry)

@@ -71,8 +71,8 @@ async def permit(
         AuthorityError: of `failures.NotAsked`: there is none in this turn. Or what the block raised.
     """
     while True:
-        await _unblocked(account, authority, budget, patient=patient)
-        admission = account.breaker.admit()
+        await _unblocked(account, authority, uid, budget, patient=patient)
+        admission = account.breaker.admit(uid)
         if admission and (slot := await _slot(account, authority, admission, budget)):
             break
     given = Permit(account, authority, uid, admission, slot, budget, timeouts)
@@ -90,11 +90,11 @@ async def permit(
         given.release()
 
 
-async def _unblocked(account: Account, authority: str, budget: Budget, *, patient: bool) -> None:
+async def _unblocked(account: Account, authority: str, uid: str, budget: Budget, *, patient: bool) -> None:
     """Wait for the end of a rate limit if that is soon; nobody waits with a probe."""
     while True:
         waits = patient and account.breaker.closed
-        if blocked := account.blocked(authority, patience=budget.patience if waits else 0.0):
+        if blocked := account.blocked(authority, uid, patience=budget.patience if waits else 0.0):
             raise blocked
         if not account.limited_for:
             return
@@ -199,6 +199,10 @@ class Permit:
     def answered(self) -> None:
         """The answer is there; the next call may go out before it is checked."""
         self._slot.release()
+
+    def accepted(self, seconds: float) -> None:
+        """It has accepted the request, and has so many seconds to sign it. A probe goes on meanwhile."""
+        self._admission.accepted(self._uid, seconds)
 
     def signed(self, seconds: float) -> None:
         """It signed, in so many seconds."""

@@ -148,9 +148,10 @@ def test_some_namespaces_have_a_role_each_and_no_right_to_secrets_elsewhere(helm
 
 def test_a_namespace_gives_the_rights_that_its_controllers_name(helm: Helm) -> None:
     objects = helm.objects("--set", "scope.namespaces={web},scope.clusterIssuers=false")
-    (role,) = (one for one in of_kind(objects, "Role") if one["metadata"]["namespace"] == "web")
+    roles = {one["metadata"]["name"]: one for one in of_kind(objects, "Role") if one["metadata"]["namespace"] == "web"}
     for rule in (*RULES, *EVENT_RULES):
-        assert rule.manifest() in role["rules"]
+        assert rule.manifest() in roles["cdn-issuer-controller"]["rules"]
+    assert "cdn-issuer-issuer-refs" in roles
 
 
 def test_signing_requests_are_served_by_a_role_of_its_own_or_not_at_all(helm: Helm) -> None:
@@ -201,7 +202,8 @@ def test_with_certificates_the_controller_may_do_what_is_switched_on(helm: Helm,
 
 def test_without_clean_up_nothing_may_be_deleted(helm: Helm) -> None:
     def may_delete(objects: Objects) -> bool:
-        rules = [rule for role in of_kind(objects, "ClusterRole", "Role") for rule in role["rules"]]
+        roles = of_kind(objects, "ClusterRole", "Role")
+        rules = [rule for role in roles if role["metadata"]["name"].endswith("-controller") for rule in role["rules"]]
         return any("delete" in rule["verbs"] and rule["resources"] == ["certificaterequests"] for rule in rules)
 
     assert may_delete(helm.objects())
@@ -267,3 +269,21 @@ def test_each_value_is_in_the_table() -> None:
         return [leaf for key, value in values.items() for leaf in leaves(value, f"{path}.{key}".lstrip("."))]
 
     assert [leaf for leaf in leaves(yaml.safe_load((CHART / "values.yaml").read_text()), "") if leaf not in named] == []
+
+
+@pytest.mark.parametrize("scope", ["", ",scope.namespaces={web}", ",scope.namespaces={web},scope.clusterIssuers=false"])
+def test_other_issuers_are_asked_by_a_role_of_its_own_or_not_at_all(helm: Helm, scope: str) -> None:
+    def rules(objects: Objects) -> Objects:
+        roles = of_kind(objects, "ClusterRole", "Role")
+        return [rule for role in roles if role["metadata"]["name"].endswith("-issuer-refs") for rule in role["rules"]]
+
+    kinds = "issuerRefs.kinds[0].group=certmanager.step.sm,issuerRefs.kinds[0].resources={stepissuers}"
+    usual = helm.objects("--set", f"{kinds}{scope}")
+    assert {"apiGroups": ["certmanager.step.sm"], "resources": ["stepissuers"], "verbs": ["get", "list"]} in rules(
+        usual
+    )
+    assert any("create" in rule["verbs"] for rule in rules(usual))
+    assert "--no-issuer-refs" not in args(usual)
+    without = helm.objects("--set", f"issuerRefs.enabled=false{scope}")
+    assert rules(without) == []
+    assert "--no-issuer-refs" in args(without)

@@ -142,8 +142,8 @@ CA = {"secretRef": {"name": "ca"}}
 @pytest.mark.parametrize(
     ("authority", "field", "told"),
     [
-        ({"cloudflare": TOKEN, "ca": CA}, "spec.authorities[0]", "exactly one of cloudflare, ca is needed"),
-        ({}, "spec.authorities[0]", "exactly one of cloudflare, ca is needed"),
+        ({"cloudflare": TOKEN, "ca": CA}, "spec.authorities[0]", "exactly one of cloudflare, ca, issuerRef is needed"),
+        ({}, "spec.authorities[0]", "exactly one of cloudflare, ca, issuerRef is needed"),
         (
             {"cloudflare": TOKEN, "timeouts": {"attempt": "20m"}},
             "spec.authorities[0].timeouts.attempt",
@@ -220,7 +220,7 @@ async def test_a_default_that_nobody_wrote_makes_no_resource_of_ours_invalid(
 ) -> None:
     made = await api.ask("POST", api.issuers, issuer(authorities=[{"name": "edge", **authority}], **spec))
     (stored,) = made["spec"]["authorities"]
-    assert set(stored) == {"name", *authority}
+    assert set(stored) == {"name", "state", *authority}  # `state` contradicts nothing, so the API server fills it in
 
 
 async def test_what_an_older_crd_filled_in_at_a_ca_is_taken(api: Api) -> None:
@@ -241,8 +241,8 @@ async def test_the_whole_refusal_of_our_resource_reads_the_same(api: Api) -> Non
     authorities = [{"name": "edge", "cloudflare": TOKEN, "ca": CA}]
     _, _, body = await api.call("POST", api.issuers, issuer(authorities=authorities))
     assert body["message"] == (
-        'CDNIssuer.cdn-issuer.io "i" is invalid: spec.authorities[0]: Invalid value: exactly one of cloudflare, ca is '
-        "needed"
+        'CDNIssuer.cdn-issuer.io "i" is invalid: spec.authorities[0]: Invalid value: exactly one of cloudflare, ca, '
+        "issuerRef is needed"
     )
     assert body["details"]["kind"] == "CDNIssuer"
 

@@ -27,8 +27,19 @@ from tests.controlplane.plane import MERGE, ControlPlane
 from tests.controlplane.proxy import Proxy
 from tests.e2e.bare import bare, create, speak
 from tests.e2e.controller import ACCOUNT, NAMESPACE, QUICK, Controller
+from tests.e2e.delegating import (
+    OTHER,
+    answer,
+    children,
+    install_other,
+    issuer_of,
+    other_issuer,
+    sign,
+    stand_for,
+)
 from tests.e2e.outage import add_issuer
 from tests.e2e.world import World, read_condition
+from tests.unit.pki.pki_case import key_pem, make_ca
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Sequence
@@ -41,6 +52,8 @@ PATH: Final = "/apis/certificates.k8s.io/v1/certificatesigningrequests"
 LEASE: Final = f"/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases/cdn-issuer"
 READY: Final = "cdn-issuer.io/Ready"
 AUTHORITY: Final = "cdn-issuer.io/Authority"
+TIDIED: Final = 90.0
+"""Seconds; a round that looks for children comes twice a minute."""
 ROLE: Final = "cdn-issuer-certificate-signing-requests"
 
 
@@ -236,7 +249,14 @@ async def test_the_api_server_takes_no_garbage(world: Signing) -> None:
     assert world.plane.call("POST", PATH, garbage).status_code == httpx.codes.UNPROCESSABLE_ENTITY
 
 
+def roomy_ca(name: str, namespace: str) -> Manifest:
+    """A Secret with a CA that may sign other CAs."""
+    ca = make_ca(path_length=1)
+    return objects.secret(name, namespace, {"tls.crt": ca.pem, "tls.key": key_pem(ca.key)})
+
+
 def ca_csr() -> bytes:
+    """The CSR of a CA."""
     builder = x509.CertificateSigningRequestBuilder().subject_name(
         x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "inner")])
     )
@@ -245,8 +265,8 @@ def ca_csr() -> bytes:
 
 
 async def test_annotations_of_cert_manager_ask_for_a_ca_and_for_a_duration(world: Signing) -> None:
-    world.plane.apply(objects.ca_secret("inner-ca", world.namespace))
-    authority = {"name": "inner", "ca": {"secretRef": {"name": "inner-ca"}}}
+    world.plane.apply(roomy_ca("inner-ca", world.namespace))
+    authority = {"name": "inner", "ca": {"secretRef": {"name": "inner-ca"}, "allowCA": True}}
     world.plane.apply(objects.issuer("web", [authority], namespace=world.namespace))
     await world.until(lambda: world.condition("cdnissuers", "web", "Ready")[0] == "True", "web Ready")
     name = world.ask("long", annotations={"experimental.cert-manager.io/request-duration": "48h"})
@@ -258,9 +278,8 @@ async def test_annotations_of_cert_manager_ask_for_a_ca_and_for_a_duration(world
     assert reason == "InvalidRequest"
     assert message.startswith("annotation experimental.cert-manager.io/request-duration: ")
     annotation = {"experimental.cert-manager.io/request-is-ca": "true"}
-    name = world.ask("ca", csr=ca_csr(), annotations=annotation)
-    _, message = await world.failed(name)
-    assert "CA" in message, "this authority signs none"
+    leaf = await world.issued(world.ask("ca", csr=ca_csr(), usages=["cert sign"], annotations=annotation))
+    assert leaf.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
 
 
 async def test_a_wrong_certificate_is_never_issued(world: Signing) -> None:
@@ -312,6 +331,38 @@ async def test_both_kinds_share_an_issuer(world: Signing) -> None:
     assert len(serials) == 5
     assert world.cdn.calls[POST] == len(world.cdn.certificates) == 10
     assert world.controller.metric("cdn_issuer_requests_total", issuer_namespace=world.namespace) == 10
+
+
+async def test_another_issuer_of_the_cluster_signs_one_by_a_child_in_the_namespace_of_the_issuer(
+    world: Signing,
+) -> None:
+    install_other(world.plane)
+    other_issuer(world, "far")
+    await issuer_of(world, stand_for("far", **OTHER))
+    annotations = {"experimental.cert-manager.io/private-key-secret-name": "cloudflare"}
+    name = world.ask("one", annotations=annotations)
+    await world.until(lambda: len(children(world)) == 1, "a child")
+    (made,) = children(world)
+    owner = made["metadata"]["ownerReferences"][0]
+    assert (owner["kind"], owner["name"]) == ("CertificateSigningRequest", name)
+    assert not [key for key in made["metadata"]["annotations"] if "secret" in key]
+    speak(world, made["metadata"]["name"])
+    answer(world, made, sign(made))
+    await world.issued(name)
+    assert world.told(name, AUTHORITY)[2] == "far signed"
+
+
+async def test_a_child_that_nobody_answers_goes_once_its_signing_request_has_ended(world: Signing) -> None:
+    install_other(world.plane)
+    other_issuer(world, "far")
+    world.plane.apply(objects.ca_secret("backup-ca", world.namespace))
+    backup = {"name": "backup", "ca": {"secretRef": {"name": "backup-ca"}}}
+    await issuer_of(world, stand_for("far", turn="2s", **OTHER), backup)
+    name = world.ask("one")
+    await world.until(lambda: len(children(world)) == 1, "a child")
+    await world.issued(name)
+    assert world.told(name, AUTHORITY)[2].startswith("backup signed; before it, far")
+    await world.until(lambda: children(world) == [], "no child", TIDIED)
 
 
 @pytest.mark.parametrize(("number", "named"), [(1, "certificatesigningrequests/status"), (2, "sign")])

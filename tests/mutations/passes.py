@@ -224,8 +224,8 @@ MUTATIONS: Final = (
     Mutation(
         "one that has accepted a request may take for ever",
         _ATTEMPT,
-        old="        if (self._engine.now() - error.since).total_seconds() < turn:\n",
-        new="        if True:\n",
+        old="        if left > 0:\n            permit.accepted(left)\n",
+        new="        if True:\n            permit.accepted(left)\n",
         tests=_IN_PROGRESS,
     ),
     Mutation(

@@ -109,6 +109,21 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
   verbs: [create, patch]
 {{- end }}
 
+{{/* What it takes to ask other issuers where requests are served. */}}
+{{- define "cdn-issuer.issuerRefRules" -}}
+- apiGroups: [cert-manager.io]
+  resources: [certificaterequests]
+  verbs: [get, list, watch, create, delete]
+- apiGroups: [cert-manager.io]
+  resources: [issuers{{ if not .Values.scope.namespaces }}, clusterissuers{{ end }}]
+  verbs: [get, list]
+{{- range .Values.issuerRefs.kinds }}
+- apiGroups: [{{ .group | quote }}]
+  resources: {{ toJson .resources }}
+  verbs: [get, list]
+{{- end }}
+{{- end }}
+
 {{- define "cdn-issuer.env" -}}
 {{- if or .Values.caBundle.configMapName .Values.caBundle.secretName }}
 - name: SSL_CERT_FILE

@@ -139,10 +139,11 @@ BAD: Final[dict[str, Bad]] = {
     ),
     "no kind": Bad(
         {"authorities": [BACKUP, {"name": "edge"}]},
-        "spec.authorities[1]: exactly one of ca, cloudflare is needed, there are 0",
+        "spec.authorities[1]: exactly one of ca, cloudflare, issuerRef is needed, there are 0",
     ),
     "two kinds in one entry": Bad(
-        {"authorities": [EDGE | BACKUP]}, "spec.authorities[0]: exactly one of ca, cloudflare is needed, there are 2"
+        {"authorities": [EDGE | BACKUP]},
+        "spec.authorities[0]: exactly one of ca, cloudflare, issuerRef is needed, there are 2",
     ),
     "a kind that is null": Bad({"authorities": [{"name": "edge", "ca": None}]}, "exactly one of ca, cloudflare"),
     "no name": Bad(
@@ -264,6 +265,14 @@ BAD: Final[dict[str, Bad]] = {
     "an endpoint with a line break": Bad(cloudflare(endpoint="https://example.com\n"), ".cloudflare.endpoint: "),
     "an endpoint with a space of another alphabet": Bad(
         cloudflare(endpoint="https://x\u00a0y"), ".cloudflare.endpoint: "
+    ),
+    "an issuer of ours behind an issuer of ours": Bad(
+        {"authorities": [{"name": "x", "issuerRef": {"name": "web", "kind": "CDNIssuer", "group": "cdn-issuer.io"}}]},
+        "spec.authorities[0].issuerRef.group: an issuer of cdn-issuer.io cannot be an authority of another one",
+    ),
+    "an issuer without a name": Bad({"authorities": [{"name": "x", "issuerRef": {"name": ""}}]}, ".issuerRef.name: "),
+    "an issuer of no kind": Bad(
+        {"authorities": [{"name": "x", "issuerRef": {"name": "y", "kind": ""}}]}, ".issuerRef.kind: "
     ),
     "a zone that is a name": Bad(cloudflare(zoneID="example.com"), ".cloudflare.zoneID: Expected `str`"),
 }

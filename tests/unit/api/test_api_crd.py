@@ -136,7 +136,7 @@ def test_a_third_kind_is_a_field_more_and_part_of_the_rule() -> None:
     complete = {"name": "x"}
     assert broken_rules(entry, complete | {"vault": {}}) == []
     assert broken_rules(entry, complete | {"vault": {}, "ca": secret}) == [
-        "exactly one of cloudflare, ca, vault is needed"
+        "exactly one of cloudflare, ca, issuerRef, vault is needed"
     ]
 
 

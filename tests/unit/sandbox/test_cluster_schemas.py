@@ -221,7 +221,7 @@ async def test_our_own_issuers_are_held_to_their_rules() -> None:
         code, status = await call(session, "POST", path, bad)
         assert code == 422
         found = [(field, message) for field, _, message in causes(status)]
-        assert ("spec.authorities[0]", "Invalid value: exactly one of cloudflare, ca is needed") in found
+        assert ("spec.authorities[0]", "Invalid value: exactly one of cloudflare, ca, issuerRef is needed") in found
         assert found[0][0] == "spec.deadline"
         assert found[0][1].startswith('Invalid value: "3 hours": spec.deadline in body should match')
         problem = "type conversion error from 'string' to 'google.protobuf.Duration' evaluating rule: "
