@@ -252,7 +252,8 @@ async def test_the_api_server_takes_no_garbage(world: Signing) -> None:
 def roomy_ca(name: str, namespace: str) -> Manifest:
     """A Secret with a CA that may sign other CAs."""
     ca = make_ca(path_length=1)
-    return objects.secret(name, namespace, {"tls.crt": ca.pem, "tls.key": key_pem(ca.key)})
+    pem = ca.certificate.public_bytes(Encoding.PEM)
+    return objects.secret(name, namespace, {"tls.crt": pem, "tls.key": key_pem(ca.signer)})
 
 
 def ca_csr() -> bytes:

@@ -9,6 +9,7 @@ import pytest
 
 from issuer.api.meta import ObjectMeta
 from issuer.api.request import CertificateRequest, IssuerRef, RequestSpec
+from issuer.api.signingrequest import CertificateSigningRequest, SigningRequestSpec
 from issuer.controllers.approval import PATIENCE, ApprovalWatch
 
 if TYPE_CHECKING:
@@ -50,6 +51,16 @@ def test_one_that_waits_is_told_of_once_with_the_right_that_is_missing(kind: str
     ((_, message, _),) = told.found
     assert f"approve signers.cert-manager.io {signer}.cdn-issuer.io/*" in message
     assert "ClusterRole cdn-issuer-approver" in message
+
+
+def test_one_of_kubernetes_waits_for_a_person_and_says_what_to_type() -> None:
+    told = Told()
+    created = (NOW - timedelta(seconds=PATIENCE)).isoformat()
+    meta = ObjectMeta(name="www", uid="u1", creation_timestamp=created)
+    spec = SigningRequestSpec(signer_name="cdnissuers.cdn-issuer.io/shop.web")
+    assert ApprovalWatch(told).look(CertificateSigningRequest(meta, spec), NOW) is None
+    ((_, message, _),) = told.found
+    assert message.endswith("kubectl certificate approve www")
 
 
 def test_the_first_of_each_issuer_is_marked_until_its_issuer_has_none_left() -> None:

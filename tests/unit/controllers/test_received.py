@@ -12,6 +12,7 @@ from cryptography.x509.oid import NameOID
 
 from issuer.api.meta import ObjectMeta
 from issuer.api.request import CertificateRequest, RequestStatus
+from issuer.api.signingrequest import CertificateSigningRequest, SigningRequestStatus
 from issuer.controllers.received import ReceivedCertificates
 from issuer.sandbox.pki import SmallCA
 
@@ -39,6 +40,18 @@ def test_the_leaf_of_what_was_received_is_known_and_not_kept() -> None:
     assert received.transform(request(encoded(leaf, above))).status.certificate is None
     assert fingerprint(leaf) in received
     assert fingerprint(above) not in received
+
+
+def test_what_a_signing_request_has_received_is_known_too_and_no_certificate_hears_of_it() -> None:
+    (leaf,) = certificates(1)
+    heard: list[CertificateRequest] = []
+    received = ReceivedCertificates(note=lambda request, _leaf: heard.append(request))
+    status = SigningRequestStatus((), encoded(leaf))
+    kept = received.transform_signing_request(CertificateSigningRequest(ObjectMeta(name="www", uid="u"), status=status))
+    assert kept.is_finished
+    assert not kept.status.certificate
+    assert fingerprint(leaf) in received
+    assert heard == []
 
 
 @pytest.mark.parametrize("nonsense", [None, "", "%%%", "eA==", b64encode(b"-----BEGIN X-----").decode(), "ä"])

@@ -11,6 +11,7 @@ from structlog.testing import capture_logs
 
 from issuer.api.meta import ObjectMeta
 from issuer.api.request import CertificateRequest, IssuerRef, RequestSpec
+from issuer.api.signingrequest import CertificateSigningRequest, SigningRequestSpec
 from issuer.controllers.decision import Fail
 from issuer.controllers.delivery import Delivery
 from issuer.controllers.reporter import RequestReporter
@@ -18,7 +19,7 @@ from issuer.kube.errors import ServerError
 from issuer.observe.metrics import Metrics
 
 if TYPE_CHECKING:
-    from issuer.kube.events import EventRecorder
+    from issuer.kube.events import EventRecorder, ObjectReference
 
 pytestmark = pytest.mark.looptime
 
@@ -55,6 +56,32 @@ async def test_a_request_and_its_issuer_are_named_by_fields(kind: str, issuer: d
     who = {"namespace": "shop", "name": "www-1", "uid": "uid-www-1", **issuer}
     said = {"event": "request failed", "log_level": "error", "reason": "AuthorityRejected", "message": "no"}
     assert line == who | said | {"seconds": 0.0}
+
+
+async def test_one_in_no_namespace_is_named_by_its_kind_and_its_events_are_about_it() -> None:
+    told: list[ObjectReference] = []
+
+    class Events:
+        def emit(self, regarding: ObjectReference, *_: Any) -> None:
+            told.append(regarding)
+
+    meta = ObjectMeta(name="www-1", uid="u")
+    signed = CertificateSigningRequest(meta, SigningRequestSpec(signer_name="cdnissuers.cdn-issuer.io/shop.web"))
+    metrics = Metrics()
+    with capture_logs() as lines:
+        RequestReporter(Events(), metrics, lambda: datetime.now(UTC)).finished(signed, FAIL)  # type: ignore[arg-type]
+    (line,) = lines
+    assert (line["kind"], line["name"], line["issuer_namespace"]) == ("CertificateSigningRequest", "www-1", "shop")
+    assert "namespace" not in line
+    (about,) = told
+    assert (about.api_version, about.kind, about.namespace, about.name) == (
+        "certificates.k8s.io/v1",
+        "CertificateSigningRequest",
+        "",
+        "www-1",
+    )
+    (counted_line,) = counted(metrics, "requests_total")
+    assert 'issuer_namespace="shop"' in counted_line
 
 
 async def test_writes_that_fail_again_and_again_are_one_line_a_minute_for_each_request() -> None:

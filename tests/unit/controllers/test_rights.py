@@ -54,6 +54,14 @@ async def test_certificates_are_issued_again_by_recovery_and_failback_alone() ->
     }
 
 
+async def test_signing_requests_of_kubernetes_are_served_on_demand_alone() -> None:
+    group = "certificates.k8s.io"
+    watched = {(group, "certificatesigningrequests", verb) for verb in ("get", "list", "watch")}
+    written = {(group, "certificatesigningrequests/status", "patch"), (group, "signers", "sign")}
+    served = await needed(Options(certificate_signing_requests=True))
+    assert served - await needed(Options()) == watched | written
+
+
 async def test_certificates_are_watched_for_their_health_alone() -> None:
     health = await needed(Options()) - await needed(Options(certificate_health=False))
     assert health == {("cert-manager.io", "certificates", "list"), ("cert-manager.io", "certificates", "watch")}
