@@ -101,8 +101,11 @@ class RequestMemory:
 
     @property
     def unapproved(self) -> int:
-        """How many no approver has spoken about."""
-        return len(self._unapproved)
+        """How many no approver has spoken about that should have by now.
+
+        Those in no namespace are CertificateSigningRequests: people approve them, and take their time.
+        """
+        return sum(bool(key.namespace) for key in self._unapproved.values())
 
     def all(self) -> list[RequestState]:
         """Every open request."""

@@ -36,6 +36,13 @@ def test_times_of_the_lease_that_do_not_fit_are_a_usage_error(arguments: list[st
     assert "and that less than --lease-duration (" in told
 
 
+def test_signing_requests_in_some_namespaces_only_are_a_usage_error() -> None:
+    result = CliRunner().invoke(main, ["run", "--certificate-signing-requests", "--namespace", "web"])
+    assert result.exit_code == 2
+    told = result.output.strip().splitlines()[-1]
+    assert told.startswith("Error: --certificate-signing-requests and --namespace exclude each other: ")
+
+
 @pytest.mark.parametrize(
     "address",
     [

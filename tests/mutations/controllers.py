@@ -281,7 +281,7 @@ MUTATIONS: Final = (
     Mutation(
         "our own write whose answer was lost is taken for somebody else's",
         _DELIVERY,
-        old="            ours = Delivery.WRITTEN if self._kind.carries(latest, verdict) else Delivery.ENDED\n",
+        old="            ours = Delivery.WRITTEN if self._kind(latest.metadata.key).carries(latest, verdict) else Delivery.ENDED\n",
         new="            ours = Delivery.ENDED\n",
         tests=_DELIVERY_TESTS,
     ),

@@ -14,6 +14,7 @@ from tests.mutations import (
     messages,
     observe,
     passes,
+    signingrequests,
     upkeep,
     words,
 )
@@ -31,6 +32,7 @@ MUTATIONS: Final[tuple[Mutation, ...]] = (
     *kube.MUTATIONS,
     *messages.MUTATIONS,
     *observe.MUTATIONS,
+    *signingrequests.MUTATIONS,
     *upkeep.MUTATIONS,
     *words.MUTATIONS,
 )

@@ -16,7 +16,7 @@ from issuer.api.signingrequest import FAILED, READY_CONDITION, CertificateSignin
 from issuer.controllers.certificaterequests import CertificateRequests
 from issuer.controllers.certificatesigningrequests import RULES, CertificateSigningRequests
 from issuer.controllers.decision import AwaitApproval, Fail, Issue, IssuerView, Leave, Pend, Sign, Verdict, decide
-from issuer.controllers.memory import issuer_of
+from issuer.controllers.memory import RequestMemory, issuer_of
 from issuer.sandbox.objects import certificate_signing_request, signing_request
 from tests.unit.controllers.test_certificaterequests import FAIL, ISSUE, NOW, PEND
 from tests.unit.controllers.test_certificaterequests import REQUEST as CERTIFICATE_REQUEST
@@ -39,7 +39,7 @@ def request(
     *conditions: dict[str, str], signer: str = "cdnissuers/shop.web", annotations: Any = None, **fields: Any
 ) -> CertificateSigningRequest:
     manifest = certificate_signing_request("www", CSR, signer=signer, annotations=annotations)
-    manifest["metadata"] |= {"uid": "u1", "resourceVersion": "7", "creationTimestamp": "2026-11-23T11:50:00Z"}
+    manifest["metadata"] |= {"uid": "u2", "resourceVersion": "7", "creationTimestamp": "2026-11-23T11:50:00Z"}
     manifest["spec"] |= fields
     return KIND.decode(msgspec.json.encode({**manifest, "status": {"conditions": conditions}}))
 
@@ -172,6 +172,15 @@ def test_the_rights_name_the_signers_and_no_others() -> None:
         "resourceNames": ["cdnissuers.cdn-issuer.io/*", "cdnclusterissuers.cdn-issuer.io/*"],
         "verbs": ["sign"],
     }
+
+
+def test_one_that_waits_for_a_person_is_no_reason_for_an_alarm() -> None:
+    memory = RequestMemory(lambda: 0.0)
+    memory.note(request(), NOW)
+    assert memory.unapproved == 0
+    assert len(memory.waiting()) == 1
+    memory.note(CERTIFICATE_REQUEST, NOW)
+    assert memory.unapproved == 1
 
 
 def test_the_csr_is_handed_on_as_it_is() -> None:
