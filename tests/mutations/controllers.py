@@ -281,8 +281,8 @@ MUTATIONS: Final = (
     Mutation(
         "our own write whose answer was lost is taken for somebody else's",
         _DELIVERY,
-        old="            ours = Delivery.WRITTEN if self._kind(latest.metadata.key).carries(latest, verdict) else Delivery.ENDED\n",
-        new="            ours = Delivery.ENDED\n",
+        old="Delivery.WRITTEN if self._kind(latest.metadata.key).carries(latest, verdict) else Delivery.ENDED",
+        new="Delivery.ENDED",
         tests=_DELIVERY_TESTS,
     ),
     Mutation(
