@@ -1,4 +1,4 @@
-"""The incident as a play in six phases, and what is counted of it.
+"""The incident as a play in seven phases, and what is counted of it.
 
 Each phase creates requests, waits for their end, and says in one sentence what happened. The timeouts of the demo's
 issuers are short, so that an outage which took hours in real life takes seconds; everything else is as in a cluster.
@@ -17,6 +17,7 @@ from issuer.api.request import signer_of
 from issuer.pki.csr import parse_pem
 from issuer.sandbox import objects
 from issuer.sandbox.cdn import Token
+from issuer.sandbox.others import OtherIssuers
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -38,11 +39,17 @@ PATIENCE: Final = 25.0
 """Seconds that one phase may take."""
 
 
+OTHERS: Final = {"edge": "letsencrypt", "backup": "zerossl"}
+"""Authorities of the phase without a CDN, and the issuers of cert-manager's that they stand for."""
+OTHER_TURN: Final = "3s"
+
+
 PHASES: Final = {
     "all well": "20 requests, and nothing is wrong",
     "provider hangs": "the provider takes calls and does not answer them",
     "credential refused": "the provider refuses the token of one issuer",
     "hostname rejected": "one request is for a name that the provider does not know",
+    "no CDN at all": "two issuers of cert-manager's, and the first takes requests and does not answer",
     "both down": "the provider answers 503, and this issuer has no other one",
     "provider back": "the provider works again; one request at a time probes it",
 }
@@ -85,13 +92,14 @@ class Incident:
         self.phases: list[Phase] = []
 
     async def play(self, told: Callable[[Phase], None] | None = None) -> None:
-        """All six phases; `told` is called after each."""
+        """All phases; `told` is called after each."""
         await self._set_up()
         acts = (
             self._all_well,
             self._provider_hangs,
             self._credential_refused,
             self._hostname_rejected,
+            self._between_issuers,
             self._both_down,
             self._provider_back,
         )
@@ -205,6 +213,28 @@ class Incident:
         phase.ok = failed_at_once and _signed_by(signed, "edge") == len(signed)
         phase.story = "a name in no zone of the account is Failed at once"
 
+    async def _between_issuers(self, phase: Phase) -> None:
+        stage = self._stage
+        others = OtherIssuers(stage.cluster)
+        signing = asyncio.create_task(others.run())
+        try:
+            for name in OTHERS.values():
+                await stage.apply(_other_issuer(name, stage.namespace))
+            entries = [
+                {"name": authority, "issuerRef": {"name": name}, **FAST, "timeouts": {"turn": OTHER_TURN}}
+                for authority, name in OTHERS.items()
+            ]
+            await stage.apply(objects.issuer("public", entries, namespace=stage.namespace))
+            first = await self._round("public", 3, issuer="public")
+            others.silent.add(OTHERS["edge"])
+            later = await self._round("silent", 3, issuer="public")
+        finally:
+            signing.cancel()
+            await asyncio.gather(signing, return_exceptions=True)
+        phase.ok = _signed_by(first, "edge") == len(first) and _signed_by(later, "backup") == len(later)
+        phase.story = f"{OTHERS['edge']} falls silent: {OTHERS['backup']} signs"
+        await stage.cluster.delete("cdnissuers", stage.namespace, "public")
+
     async def _both_down(self, phase: Phase) -> None:
         self._stage.cdn.faults.set("status", status=503)
         began = time.monotonic()
@@ -253,6 +283,12 @@ class Incident:
             live = len(self._stage.cdn.live(parse_pem(csr).public_key)) + (signer_of(requests[name]) == "backup")
             twice += live > 1
         return twice
+
+
+def _other_issuer(name: str, namespace: str) -> objects.Manifest:
+    """An Issuer of cert-manager's, as far as anybody looks at it here."""
+    metadata = {"name": name, "namespace": namespace}
+    return {"apiVersion": "cert-manager.io/v1", "kind": "Issuer", "metadata": metadata, "spec": {}}
 
 
 def _state(request: CertificateRequest) -> str:

@@ -65,7 +65,7 @@ def live(
         width: columns of the terminal.
     """
     told = "   ".join(f"{name} {count}" for name, count in counts.items())
-    return Group(*_authorities(authorities), Text(""), phases(played, width), Text(""), Text(told))
+    return Group(*_authorities(authorities), Text(""), phases(played, width), Text(told))
 
 
 def phases(played: Sequence[Phase], width: int) -> Group:

@@ -16,6 +16,7 @@ from issuer.api import crd
 from issuer.api import request as request_api
 from issuer.api.request import CertificateRequest
 from issuer.authorities import registry
+from issuer.authorities.issuerref import AUTHORITY_LABEL
 from issuer.controllers.program import Options, Program
 from issuer.kube.client import TIMEOUT, KubeClient
 from issuer.kube.errors import UnreachableError
@@ -251,8 +252,9 @@ class Stage:
         return csr
 
     def requests(self) -> dict[str, CertificateRequest]:
-        """All requests, by name."""
-        found = (msgspec.convert(item, CertificateRequest) for item in self.cluster.list(request_api.PLURAL))
+        """All requests, by name, but those that the controller has made of other issuers."""
+        own = (item for item in self.cluster.list(request_api.PLURAL) if not is_child(item))
+        found = (msgspec.convert(item, CertificateRequest) for item in own)
         return {request.metadata.name: request for request in found}
 
     async def finished(self, names: Iterable[str], timeout: float = 60.0) -> None:
@@ -267,3 +269,8 @@ class Stage:
             return wanted <= {name for name, request in self.requests().items() if request.is_finished}
 
         await self.cluster.wait_for(ended, timeout=timeout)
+
+
+def is_child(manifest: objects.Manifest) -> bool:
+    """Whether a request was made on behalf of another one."""
+    return AUTHORITY_LABEL in manifest["metadata"].get("labels", {})

@@ -41,6 +41,7 @@ class CertificateRequests:
     kind: Final = api.KIND
     resource: Final = RESOURCE
     rules: Final = RULES
+    is_judged: Final = False
 
     def decode(self, raw: bytes) -> CertificateRequest:
         """Read one."""

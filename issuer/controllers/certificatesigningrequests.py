@@ -1,8 +1,8 @@
 """Kubernetes' CertificateSigningRequest as a kind of requests (`port.py`).
 
-The API server takes a certificate as bare blocks of PEM, once and for ever, and keeps Approved and Denied as they are
-whoever writes the status (`pkg/apis/certificates/validation`, `pkg/registry/certificates`). Every write of a status
-needs the verb `sign` on the signer as well (`plugin/pkg/admission/certificates/signing`).
+The API server takes a certificate as bare blocks of PEM that Go can read, once and for ever, and keeps Approved and
+Denied as they are whoever writes the status (`pkg/apis/certificates/validation`, `pkg/registry/certificates`). Every
+write of a status needs the verb `sign` on the signer as well (`plugin/pkg/admission/certificates/signing`).
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ class CertificateSigningRequests:
     kind: Final = api.KIND
     resource: Final = RESOURCE
     rules: Final = RULES
+    is_judged: Final = True
 
     def decode(self, raw: bytes) -> CertificateSigningRequest:
         """Read one."""

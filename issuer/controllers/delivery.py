@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Final
 
 from cryptography.hazmat.primitives import hashes
 
-from issuer.controllers.decision import Issue, decisive
-from issuer.kube.errors import ConflictError, KubeError, NotFoundError, ServerError, UnreachableError
+from issuer.controllers.decision import Fail, Issue, decisive
+from issuer.kube.errors import ConflictError, InvalidError, KubeError, NotFoundError, ServerError, UnreachableError
 from issuer.pki.certificate import load_chain
 
 if TYPE_CHECKING:
@@ -93,6 +93,17 @@ class StatusWriter:
                 return Delivered(delivery=Delivery.CHANGED, latest=latest)
             current = latest
         return await self._patch(current, verdict)
+
+    def refused(self, request: Request, verdict: Verdict, error: KubeError) -> Fail | None:
+        """What takes the place of a verdict that the API server will never take; None: it may yet.
+
+        A certificate that its own parser cannot read would be written again and again, past every deadline.
+        """
+        is_final = isinstance(error, InvalidError) and self._kind(request.metadata.key).is_judged
+        if not (is_final and isinstance(verdict, Issue)):
+            return None
+        message = f"the API server does not take the certificate of authority {verdict.issued.authority}: {error}"
+        return Fail(message=message, event="CertificateRefused", cause="CertificateRefused")
 
     async def _read_again(self, request: Request) -> Request | None:
         """The request after a write that was refused. That the read fails does not mean that the write may be done."""

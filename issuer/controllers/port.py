@@ -144,6 +144,11 @@ class RequestKind(Protocol):
         ...
 
     @property
+    def is_judged(self) -> bool:
+        """Whether the API server reads the certificate itself: one that it does not take it never will."""
+        ...
+
+    @property
     def rules(self) -> Sequence[Rule]:
         """The rights that it takes to serve them."""
         ...

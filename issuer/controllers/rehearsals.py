@@ -28,7 +28,7 @@ from issuer.api.issuer import REHEARSE_AT, REHEARSE_AUTHORITIES
 from issuer.api.issuerstatus import RehearsalStatus
 from issuer.api.meta import format_time, parse_time
 from issuer.authorities.base import SigningOrder
-from issuer.authorities.errors import RateLimited
+from issuer.authorities.errors import InProgress, RateLimited, UnavailableHere
 from issuer.controllers.census import labels_of
 from issuer.controllers.manager import Chore, StoppingError
 from issuer.controllers.reporter import reference
@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from issuer.observe.metrics import Metrics
     from issuer.signing.engine import FailoverEngine
     from issuer.signing.health import AuthorityHealth
+    from issuer.signing.plan import IssuerPlan, NotIssued
 
 log = get_logger(__name__)
 
@@ -70,6 +71,8 @@ SPREAD: Final = 0.1
 LONGEST_REQUEST: Final = 64
 """Characters of the annotation; more is no time."""
 _AT_ONCE: Final = datetime.min.replace(tzinfo=UTC)
+ACCEPTED: Final = 2.0
+"""Seconds between two looks at an order that an authority has accepted and not signed yet."""
 SUCCEEDED: Final = "Succeeded"
 FAILED: Final = "Failed"
 
@@ -284,13 +287,7 @@ class RehearsalController:
             return
         patience = next(one.common.timeouts.turn.seconds for one in current.plan.authorities if one.name == authority)
         try:
-            outcome = await self._engine.sign(
-                order,
-                current.plan,
-                deadline=begun + patience,
-                only=frozenset({authority}),
-                single_attempt=True,
-            )
+            outcome = await self._sign(order, current.plan, authority, begun + patience + 2 * ACCEPTED)
         finally:
             # However it ended, nobody receives anything: what was made, or may have been, is to be revoked.
             self._engine.settle(order.uid, None)
@@ -299,10 +296,20 @@ class RehearsalController:
             self._tell(current, authority, SUCCEEDED, "", seconds, seen_to)
             return
         failure = next(iter(outcome.failures), None)
-        if failure is None or isinstance(failure, NotAsked | RateLimited):
+        if failure is None or isinstance(failure, NotAsked | RateLimited | UnavailableHere | InProgress):
             log.info("a rehearsal is put off", **entry.id.fields, authority=authority, error=str(failure or "no time"))
             return
         self._tell(current, authority, FAILED, brief(failure), seconds, seen_to)
+
+    async def _sign(self, order: SigningOrder, plan: IssuerPlan, authority: str, deadline: float) -> Issued | NotIssued:
+        """Have it signed; one that accepts the order and takes its time has until the end of its turn."""
+        loop, only = asyncio.get_running_loop(), frozenset({authority})
+        while True:
+            outcome = await self._engine.sign(order, plan, deadline=deadline, only=only, single_attempt=True)
+            if isinstance(outcome, Issued) or outcome.accepted is None or loop.time() >= deadline:
+                return outcome
+            self._guard()
+            await asyncio.sleep(min(ACCEPTED, outcome.accepted.look_again_in, max(0.0, deadline - loop.time())))
 
     def _tell(
         self, entry: CachedIssuer, authority: str, result: str, message: str, seconds: float, seen_to: str

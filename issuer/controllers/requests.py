@@ -349,6 +349,7 @@ class RequestController:
         except KubeError as error:
             state.perhaps_written |= perhaps_applied(error)
             self._reporter.write_failed(request, verdict, error)
+            state.verdict = self._writer.refused(request, verdict, error) or verdict
             return Result(look_again_at=_loop_time() + self._write_pause(state, error), lane=WRITES)
         finally:
             state.is_writing = False

@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+
 from issuer.api import condition, spec
 from issuer.api.duration import human
 from issuer.api.issuer import CLUSTER_ISSUER_KIND, PLURALS, SecretReference
 from issuer.api.meta import ObjectKey, format_time
-from issuer.authorities import ca, cloudflare, registry
+from issuer.authorities import ca, cloudflare, issuerref, registry
 from issuer.inspection.findings import ERROR, NOTE, WARNING, Code, Finding, Severity, title
 from issuer.inspection.snapshot import key_of, lease_key
 
@@ -36,6 +38,8 @@ _CODES: Final[dict[str, Code]] = {
     "Open": "BreakerOpen",
     "Untested": "BreakerUntested",
     "Degraded": "AuthorityDegraded",
+    "IssuerNotFound": "OtherIssuerMissing",
+    "IssuerNotReady": "OtherIssuerNotReady",
 }
 
 
@@ -86,6 +90,9 @@ def issuer_trouble(issuer: Issuer, snapshot: Snapshot) -> Iterator[Finding]:
         yield Finding(severity=ERROR, code="InvalidSpec", object=title(*key), sentence=ready.message, fix=_edit(key))
         return
     found = [*_authorities(issuer, snapshot), *_secrets(issuer, snapshot), *_fallbacks(issuer), *_untried(issuer)]
+    if ready is not None and ready.reason == "NoActiveAuthority":
+        code: Code = "NoActiveAuthority"
+        found.append(Finding(severity=ERROR, code=code, object=title(*key), sentence=ready.message, fix=_edit(key)))
     if not any(finding.is_error for finding in found) and ready is not None and ready.status == condition.FALSE:
         yield Finding(
             severity=ERROR, code="IssuerNotReady", object=title(*key), sentence=ready.message, fix=describe(key)
@@ -131,11 +138,26 @@ def _authorities(issuer: Issuer, snapshot: Snapshot) -> Iterator[Finding]:
 
 def _fix(code: Code, state: AuthorityStatus, issuer: Issuer, secrets: list[Needed]) -> str:
     """A Secret is what is to be looked after first; with anything else the state tells more."""
+    if code in ("OtherIssuerMissing", "OtherIssuerNotReady"):
+        return _show_other(state.name, issuer)
     of_secret = code in ("SecretMissing", "KeyMissing", "CredentialRefused", "Misconfigured")
     if not of_secret or not secrets:
         return describe(key_of(issuer))
     named = next((need for need in secrets if need.secret.name in state.message), secrets[0])
     return fill(named)
+
+
+def _show_other(authority: str, issuer: Issuer) -> str:
+    """The command that shows the issuer of the cluster that an authority stands for."""
+    read = read_spec(issuer)
+    named = next((one for one in read.authorities if one.name == authority), None) if read else None
+    try:
+        ref = msgspec.json.decode(named.config, type=issuerref.Config) if named else None
+    except msgspec.DecodeError:
+        ref = None
+    if ref is None:
+        return describe(key_of(issuer))
+    return f"kubectl describe {ref.kind.lower()}.{ref.group}{_in(issuer.metadata.namespace)} {ref.name}"
 
 
 def fill(need: Needed) -> str:

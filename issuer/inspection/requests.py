@@ -115,6 +115,14 @@ def request_trouble(request: CertificateRequest, snapshot: Snapshot, *, explaine
                 f"runs, or none that serves the namespace {namespace}",
                 fix="kubectl get pods --all-namespaces --selector app.kubernetes.io/name=cdn-issuer",
             )
+    elif request.cause == "InProgress" and "NotApproved" in request.told_why:
+        yield Finding(
+            severity=ERROR,
+            code="ChildNotApproved",
+            object=about,
+            sentence=request.told,
+            fix=f"kubectl describe certificaterequests --namespace {namespace} --selector cdn-issuer.io/authority",
+        )
     elif not explained and request.cause not in ("IssuerNotFound", "IssuerNotReady"):
         yield Finding(
             severity=NOTE if request.cause == "InProgress" else ERROR,

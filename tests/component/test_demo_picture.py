@@ -31,6 +31,7 @@ STORIES = (
     "time-outs open the breaker, then 10 take 136ms; edge is back after 12 more",
     "the token is revoked: backup signs, no breaker opens",
     "a name in no zone of the account is Failed at once",
+    "letsencrypt falls silent: zerossl signs",
     "Pending until the deadline of 6 s, then Failed",
     "request 12 probes edge and closes its breaker, the next 10 go to edge",
 )

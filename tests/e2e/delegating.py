@@ -16,7 +16,7 @@ from tests.controlplane.plane import MERGE
 from tests.e2e.certmanager import ACCOUNT, NAMESPACE
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from tests.controlplane.plane import ControlPlane, Manifest
     from tests.e2e.world import World
@@ -30,9 +30,13 @@ OTHERS: Final = SmallCA.with_ecc(name(CN="Other CA"))
 """What it signs with."""
 
 
-def install_other(plane: ControlPlane, *, approved: bool = True) -> None:
+UNAPPROVED: Final = {"group": "unapproved.example.com", "kind": "OtherIssuer"}
+"""The same, of which cert-manager's approver may approve nothing."""
+
+
+def install_other(plane: ControlPlane, ref: Mapping[str, str] = OTHER, *, approved: bool = True) -> None:
     """Make that kind, and let cert-manager's approver approve its requests if so."""
-    group, kind = OTHER["group"], OTHER["kind"]
+    group, kind = ref["group"], ref["kind"]
     plural = f"{kind.lower()}s"
     schema = {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}}
     version = {"name": "v1", "served": True, "storage": True, "schema": schema, "subresources": {"status": {}}}
@@ -49,13 +53,13 @@ def install_other(plane: ControlPlane, *, approved: bool = True) -> None:
             },
         }
     )
-    rbac = {"apiVersion": "rbac.authorization.k8s.io/v1", "metadata": {"name": f"approve-{plural}"}}
+    rbac = {"apiVersion": "rbac.authorization.k8s.io/v1", "metadata": {"name": f"approve-{plural}.{group}"}}
     rule = {"apiGroups": ["cert-manager.io"], "resources": ["signers"], "verbs": ["approve"]}
     read = {"apiGroups": [group], "resources": [plural], "verbs": ["get", "list"]}
     named = {**rule, "resourceNames": [f"{plural}.{group}/*"]}
     subjects = [{"kind": "ServiceAccount", "name": ACCOUNT, "namespace": NAMESPACE}]
     plane.apply({**rbac, "kind": "ClusterRole", "rules": [named, read] if approved else [read]})
-    role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": f"approve-{plural}"}
+    role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": f"approve-{plural}.{group}"}
     plane.apply({**rbac, "kind": "ClusterRoleBinding", "roleRef": role, "subjects": subjects})
 
 

@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from issuer.api.duration import Duration
+from issuer.sandbox import objects
+from tests.controlplane.plane import MERGE
 from tests.e2e.delegating import (
     OTHER,
+    UNAPPROVED,
     answer,
     ca_issuer,
     cert_manager_issuer,
@@ -18,6 +21,7 @@ from tests.e2e.delegating import (
     install_other,
     issued_by,
     issuer_of,
+    now,
     other_issuer,
     say,
     sign,
@@ -37,6 +41,7 @@ STRANGER: Any = key("p256", "a stranger's")
 @pytest.fixture(autouse=True, scope="module")
 def _other(cluster: Cluster) -> None:
     install_other(cluster.plane)
+    install_other(cluster.plane, UNAPPROVED, approved=False)
 
 
 def told(world: World, request: str = "site-1") -> str:
@@ -215,3 +220,133 @@ async def test_a_restart_finds_the_child_again(world: World) -> None:
     controller.start()
     assert issued_by(await world.ready(timeout=WAIT)) == "Other CA"
     assert [one["metadata"]["uid"] for one in children(world)] == [request["metadata"]["uid"]]
+
+
+async def test_a_child_that_nobody_approves_is_given_up_and_the_right_is_named(world: World) -> None:
+    ca_issuer(world, "second")
+    await issuer_of(world, stand_for("first", **UNAPPROVED), stand_for("second"), ready="True")
+    manifest = {"apiVersion": "unapproved.example.com/v1", "kind": "OtherIssuer"}
+    world.plane.apply({**manifest, "metadata": {"name": "first", "namespace": world.namespace}})
+    await world.until(lambda: state(world, "first") in ("Available", "Unknown"), "it is seen to be there")
+    world.certificate()
+    assert issued_by(await world.ready(timeout=WAIT)) == "second"
+    right = (
+        "is not approved; its approver needs the right to approve for the signer otherissuers.unapproved.example.com/*"
+    )
+    assert right in told(world)
+
+
+def state(world: World, authority: str) -> str:
+    found = (world.get("cdnissuers", "web") or {}).get("status", {}).get("authorities", [])
+    return next((str(one["state"]) for one in found if one["name"] == authority), "")
+
+
+async def test_without_the_right_to_make_children_the_issuer_names_it(world: World) -> None:
+    binding = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings/cdn-issuer-issuer-refs"
+    ca_issuer(world, "first")
+    ca_issuer(world, "second")
+    await issuer_of(world, stand_for("first"))
+    kept = world.plane.ask("GET", binding)
+    world.plane.ask("DELETE", binding)
+    try:
+        world.certificate()
+        says = f"the controller lacks the right to create certificaterequests.cert-manager.io in {world.namespace}"
+
+        def is_named() -> bool:
+            return any(
+                says in one.get("message", "")
+                for one in (world.get("cdnissuers", "web") or {})["status"]["authorities"]
+            )
+
+        await world.until(is_named, "the right is named")
+        assert state(world, "first") == "Unauthorized"
+    finally:
+        del kept["metadata"]["resourceVersion"], kept["metadata"]["uid"]
+        world.plane.apply(kept)
+    await world.ready(timeout=WAIT)
+
+
+async def test_what_a_policy_forbids_in_a_namespace_is_forbidden_there_for_us_as_well(world: World) -> None:
+    """A CDNClusterIssuer is no way around: the child is made where the request is, and admitted like any other."""
+    ca_issuer(world, "first")
+    ca_issuer(world, "second")
+    group, name = "admissionregistration.k8s.io", f"no-first-{world.namespace}"
+    rule = {
+        "apiGroups": ["cert-manager.io"],
+        "apiVersions": ["v1"],
+        "operations": ["CREATE"],
+        "resources": ["certificaterequests"],
+    }
+    here = {"matchLabels": {"kubernetes.io/metadata.name": world.namespace}}
+    policy = {
+        "apiVersion": f"{group}/v1",
+        "kind": "ValidatingAdmissionPolicy",
+        "metadata": {"name": name},
+        "spec": {
+            "matchConstraints": {"resourceRules": [rule]},
+            "validations": [{"expression": "object.spec.issuerRef.name != 'first'", "message": "first is not for you"}],
+        },
+    }
+    spec = {"policyName": name, "validationActions": ["Deny"], "matchResources": {"namespaceSelector": here}}
+    binding = {**policy, "kind": "ValidatingAdmissionPolicyBinding", "spec": spec}
+    shared = f"shared-{world.namespace}"
+    path = "/apis/cdn-issuer.io/v1alpha1/cdnclusterissuers"
+    world.plane.apply_all([policy, binding])
+    try:
+        probe = child_like(world, "first")
+        await world.until(
+            lambda: world.plane.call("POST", world.path("certificaterequests"), probe).status_code == 422,
+            "it is enforced",
+        )
+        world.plane.apply(objects.issuer(shared, [stand_for("first"), stand_for("second")]))
+        world.certificate(issuer=shared, kind="CDNClusterIssuer")
+        assert issued_by(await world.ready(timeout=WAIT)) == "second"
+        assert "first is not for you" in told(world)
+        other = world.add_namespace()
+        ca_issuer(world, "first", namespace=other)
+        world.certificate(issuer=shared, kind="CDNClusterIssuer", namespace=other)
+        await world.until(lambda: bool(world.secret("site-tls", namespace=other)), "another namespace may", WAIT)
+        assert issued_by(world.secret("site-tls", namespace=other)) == "first"
+    finally:
+        world.plane.call("DELETE", f"{path}/{shared}")
+        for kind in ("validatingadmissionpolicybindings", "validatingadmissionpolicies"):
+            world.plane.call("DELETE", f"/apis/{group}/v1/{kind}/{name}")
+
+
+def child_like(world: World, issuer: str) -> dict[str, Any]:
+    """A request that the policy must refuse, with nothing else wrong."""
+    csr = objects.signing_request(["site.example.com"])
+    request = objects.certificate_request("probe", csr, namespace=world.namespace, issuer=issuer)
+    request["spec"]["issuerRef"] = {"name": issuer, "kind": "Issuer", "group": "cert-manager.io"}
+    request.pop("status", None)
+    return dict(request)
+
+
+async def test_one_that_takes_a_while_is_rehearsed_like_any_other(world: World) -> None:
+    ca_issuer(world, "first")
+    await issuer_of(world, stand_for("first"), rehearsal={"dnsNames": ["rehearsal.example.com"]})
+    body = {"metadata": {"annotations": {"cdn-issuer.io/rehearse-at": now()}}}
+    world.plane.ask("PATCH", world.path("cdnissuers", "web"), body, content_type=MERGE)
+
+    def last() -> dict[str, Any]:
+        found = (world.get("cdnissuers", "web") or {}).get("status", {}).get("authorities", [])
+        return next((one.get("lastRehearsal", {}) for one in found), {})
+
+    await world.until(lambda: last().get("result") == "Succeeded", "it was rehearsed", WAIT)
+
+
+async def test_many_at_once_are_signed_though_the_first_is_dead(world: World) -> None:
+    other_issuer(world, "dead")
+    ca_issuer(world, "second")
+    many = {"requestsPerSecond": 200, "burst": 200, "inFlight": 100}
+    first = {**stand_for("dead", turn="3s", **OTHER), "limits": many}
+    await issuer_of(world, first, {**stand_for("second", turn="1m"), "limits": many})
+    names = [f"many-{number}" for number in range(100)]
+    for name in names:
+        csr = objects.signing_request([f"{name}.example.com"])
+        world.plane.apply(objects.certificate_request(name, csr, namespace=world.namespace, issuer="web"))
+
+    def signed() -> int:
+        return sum(world.condition("certificaterequests", name, "Ready")[0] == "True" for name in names)
+
+    await world.until(lambda: signed() == len(names), "all are signed", 120.0)

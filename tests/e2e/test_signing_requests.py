@@ -29,6 +29,7 @@ from tests.e2e.bare import bare, create, speak
 from tests.e2e.controller import ACCOUNT, NAMESPACE, QUICK, Controller
 from tests.e2e.delegating import (
     OTHER,
+    OTHERS,
     answer,
     children,
     install_other,
@@ -351,6 +352,32 @@ async def test_another_issuer_of_the_cluster_signs_one_by_a_child_in_the_namespa
     answer(world, made, sign(made))
     await world.issued(name)
     assert world.told(name, AUTHORITY)[2] == "far signed"
+
+
+def unreadable(pem: bytes) -> bytes:
+    """A certificate with a critical key identifier: RFC 5280, section 4.2.1.2, forbids that, and Go reads none."""
+    leaf = x509.load_pem_x509_certificate(pem)
+    builder = x509.CertificateBuilder(leaf.issuer, leaf.subject, leaf.public_key(), leaf.serial_number)
+    builder = builder.not_valid_before(leaf.not_valid_before_utc).not_valid_after(leaf.not_valid_after_utc)
+    for extension in leaf.extensions:
+        builder = builder.add_extension(extension.value, critical=extension.critical)
+    identifier = x509.SubjectKeyIdentifier.from_public_key(leaf.public_key())
+    return builder.add_extension(identifier, critical=True).sign(OTHERS.key, hashes.SHA256()).public_bytes(Encoding.PEM)
+
+
+async def test_a_certificate_that_the_api_server_cannot_read_is_the_end_of_its_request(world: Signing) -> None:
+    install_other(world.plane)
+    other_issuer(world, "far")
+    await issuer_of(world, stand_for("far", **OTHER))
+    name = world.ask("one")
+    await world.until(lambda: len(children(world)) == 1, "a child")
+    (made,) = children(world)
+    speak(world, made["metadata"]["name"])
+    answer(world, made, unreadable(sign(made)))
+    reason, message = await world.failed(name)
+    assert reason == "CertificateRefused"
+    assert message.startswith("the API server does not take the certificate of authority far: ")
+    assert "subject key identifier" in message
 
 
 async def test_a_child_that_nobody_answers_goes_once_its_signing_request_has_ended(world: Signing) -> None:

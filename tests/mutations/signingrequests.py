@@ -57,6 +57,13 @@ MUTATIONS: Final = (
         _API_TESTS,
     ),
     Mutation(
+        "a certificate that the API server cannot read is written again for ever",
+        "issuer/controllers/delivery.py",
+        "if not (is_final and isinstance(verdict, Issue)):",
+        "if is_final or not is_final:",
+        ("unit/controllers/test_refused_writes.py",),
+    ),
+    Mutation(
         "any word in the annotation asks for a CA",
         _API,
         'self.metadata.annotation(IS_CA_ANNOTATION) == "true"',

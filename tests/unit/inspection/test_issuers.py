@@ -190,3 +190,32 @@ def test_two_controllers_in_one_namespace_are_told_of() -> None:
     )
     apart = issuer(name="api", namespace="other", controller=str(other))
     assert found(web, apart, subjects=True, leases=both) == []
+
+
+OTHER = {"name": "edge", "issuerRef": {"name": "letsencrypt", "kind": "ClusterIssuer"}}
+
+
+@pytest.mark.parametrize(
+    ("of_authority", "code"), [("IssuerNotFound", "OtherIssuerMissing"), ("IssuerNotReady", "OtherIssuerNotReady")]
+)
+def test_an_issuer_that_an_authority_stands_for_is_what_is_to_be_looked_at(of_authority: str, code: str) -> None:
+    broken = issuer(OTHER, states=[state("edge", of_authority, "it is away")], ready=NOT_READY)
+    finding = only(certificate(), request(*PENDING), broken)
+    assert (finding.severity, finding.code, finding.sentence) == ("error", code, "authority edge: it is away")
+    assert finding.fix == "kubectl describe clusterissuer.cert-manager.io --namespace shop letsencrypt"
+
+
+def test_an_issuer_without_an_active_authority_is_told() -> None:
+    none = condition("Ready", "False", "NoActiveAuthority", "no authority signs: edge is Disabled")
+    told = codes(found(issuer(states=[{"name": "edge", "state": "Disabled"}], ready=none), subjects=True))
+    assert "NoActiveAuthority" in told
+    assert "IssuerNotReady" not in told
+
+
+def test_a_child_that_nobody_approves_is_told() -> None:
+    waits = condition("Ready", "False", "Pending", "edge: CertificateRequest shop/site-1-abc is not approved")
+    why = condition("cdn-issuer.io/Authority", "False", "InProgress", "edge InProgress NotApproved")
+    findings = found(certificate(), request(APPROVED, waits, why), issuer(OTHER, states=[signed("edge")]))
+    (told,) = (one for one in findings if one.code == "ChildNotApproved")
+    assert told.severity == "error"
+    assert told.sentence == "edge: CertificateRequest shop/site-1-abc is not approved"
