@@ -8,28 +8,24 @@ from __future__ import annotations
 import contextlib
 from base64 import b64decode
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING
 
 import httpx
 import pytest
 import pytest_asyncio
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding
 
 from issuer.controllers.certificatesigningrequests import RULES
 from issuer.sandbox import objects
 from issuer.sandbox.cluster import Fault
 from tests.component.rig import POST
 from tests.controlplane.fixtures import LOGS, STARTED, binaries, install
-from tests.controlplane.plane import MERGE, ControlPlane
+from tests.controlplane.plane import ControlPlane
 from tests.controlplane.proxy import Proxy
 from tests.e2e.bare import bare, create, speak
-from tests.e2e.controller import ACCOUNT, NAMESPACE, QUICK, Controller
+from tests.e2e.controller import Controller
 from tests.e2e.delegating import (
     OTHER,
-    OTHERS,
     answer,
     children,
     install_other,
@@ -39,33 +35,23 @@ from tests.e2e.delegating import (
     stand_for,
 )
 from tests.e2e.outage import add_issuer
-from tests.e2e.world import World, read_condition
-from tests.unit.pki.pki_case import key_pem, make_ca
+from tests.e2e.signing import (
+    AUTHORITY,
+    LEASE,
+    PATH,
+    READY,
+    TIDIED,
+    Signing,
+    ca_csr,
+    grant,
+    roomy_ca,
+    unreadable,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator, Sequence
+    from collections.abc import AsyncIterator, Iterator
 
-    from issuer.kube.rbac import Rule
-    from tests.controlplane.plane import Manifest
     from tests.e2e.world import Cluster
-
-PATH: Final = "/apis/certificates.k8s.io/v1/certificatesigningrequests"
-LEASE: Final = f"/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases/cdn-issuer"
-READY: Final = "cdn-issuer.io/Ready"
-AUTHORITY: Final = "cdn-issuer.io/Authority"
-TIDIED: Final = 90.0
-"""Seconds; a round that looks for children comes twice a minute."""
-ROLE: Final = "cdn-issuer-certificate-signing-requests"
-
-
-def grant(plane: ControlPlane, rules: Sequence[Rule] = RULES) -> None:
-    """The rights that the chart gives where it is switched on (`tests/chart` compares them), or fewer."""
-    rbac = "rbac.authorization.k8s.io"
-    role = {"apiVersion": f"{rbac}/v1", "kind": "ClusterRole", "metadata": {"name": ROLE}}
-    plane.apply({**role, "rules": [rule.manifest() for rule in rules]})
-    binding = {"apiVersion": f"{rbac}/v1", "kind": "ClusterRoleBinding", "metadata": {"name": ROLE}}
-    subject = {"kind": "ServiceAccount", "name": ACCOUNT, "namespace": NAMESPACE}
-    plane.apply({**binding, "roleRef": {"apiGroup": rbac, "kind": "ClusterRole", "name": ROLE}, "subjects": [subject]})
 
 
 @pytest.fixture(scope="module")
@@ -76,65 +62,6 @@ def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
         install(plane)
         yield bare(plane)
         plane.failed |= request.session.testsfailed > 0
-
-
-class Signing(World):
-    """A test's part of it, with CertificateSigningRequests, and a controller behind a proxy."""
-
-    controller: Controller
-    link: Proxy
-
-    def ask(self, name: str, signer: str = "", *, csr: bytes = b"", approve: bool = True, **fields: Any) -> str:
-        """Make a request for the issuer `web`, or another; returns its name, which is like that of no other test."""
-        full = f"{name}.{self.namespace}"
-        csr = csr or objects.signing_request([f"{name}.example.com"])
-        signer = signer or f"cdnissuers/{self.namespace}.web"
-        self.plane.ask("POST", PATH, objects.certificate_signing_request(full, csr, signer=signer, **fields))
-        if approve:
-            self.judge(full)
-        return full
-
-    def judge(self, name: str, type_: str = "Approved", message: str = "by the test") -> None:
-        """Approve or deny a request, as an admin."""
-        found = self.plane.ask("GET", f"{PATH}/{name}")
-        conditions = found.get("status", {}).get("conditions", [])
-        conditions.append({"type": type_, "status": "True", "reason": "Test", "message": message})
-        self.plane.ask("PATCH", f"{PATH}/{name}/approval", {"status": {"conditions": conditions}}, content_type=MERGE)
-
-    def status(self, name: str) -> Manifest:
-        """What has come of a request."""
-        found: Manifest = self.plane.ask("GET", f"{PATH}/{name}").get("status", {})
-        return found
-
-    def told(self, name: str, type_: str) -> tuple[str, str, str]:
-        """Status, reason and message of one of its conditions; empty strings if there is none."""
-        status = self.status(name)
-        messages = [one.get("message", "") for one in status.get("conditions", []) if one["type"] == type_]
-        return (*read_condition({"status": status}, type_), *(messages or [""]))
-
-    async def issued(self, name: str) -> x509.Certificate:
-        """The leaf that a request gets."""
-        await self.until(lambda: bool(self.status(name).get("certificate")), f"{name} signed")
-        return x509.load_pem_x509_certificates(b64decode(self.status(name)["certificate"]))[0]
-
-    async def failed(self, name: str) -> tuple[str, str]:
-        """Reason and message, once a request has failed; it has no certificate."""
-        await self.until(lambda: self.told(name, "Failed")[0] == "True", f"{name} failed")
-        assert "certificate" not in self.status(name)
-        _, reason, message = self.told(name, "Failed")
-        return reason, message
-
-    def events_of(self, name: str) -> list[str]:
-        """Reasons of the events about a request: those of what is in no namespace are in `default`."""
-        events = self.plane.ask("GET", self.path("events", namespace="default"))["items"]
-        about = ("CertificateSigningRequest", name)
-        found = [one for one in events if (one["involvedObject"]["kind"], one["involvedObject"]["name"]) == about]
-        return [one["reason"] for one in found]
-
-    def replica(self, name: str, *flags: str, url: str = "") -> Controller:
-        """A controller that serves them; not started."""
-        flags = (*QUICK, "--certificate-signing-requests", *flags)
-        return Controller(self.plane, f"{name}-{self.namespace}", url=url, flags=flags)
 
 
 @pytest_asyncio.fixture
@@ -250,22 +177,6 @@ async def test_the_api_server_takes_no_garbage(world: Signing) -> None:
     assert world.plane.call("POST", PATH, garbage).status_code == httpx.codes.UNPROCESSABLE_ENTITY
 
 
-def roomy_ca(name: str, namespace: str) -> Manifest:
-    """A Secret with a CA that may sign other CAs."""
-    ca = make_ca(path_length=1)
-    pem = ca.certificate.public_bytes(Encoding.PEM)
-    return objects.secret(name, namespace, {"tls.crt": pem, "tls.key": key_pem(ca.signer)})
-
-
-def ca_csr() -> bytes:
-    """The CSR of a CA."""
-    builder = x509.CertificateSigningRequestBuilder().subject_name(
-        x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "inner")])
-    )
-    builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-    return builder.sign(ec.generate_private_key(ec.SECP256R1()), hashes.SHA256()).public_bytes(Encoding.PEM)
-
-
 async def test_annotations_of_cert_manager_ask_for_a_ca_and_for_a_duration(world: Signing) -> None:
     world.plane.apply(roomy_ca("inner-ca", world.namespace))
     authority = {"name": "inner", "ca": {"secretRef": {"name": "inner-ca"}, "allowCA": True}}
@@ -354,17 +265,6 @@ async def test_another_issuer_of_the_cluster_signs_one_by_a_child_in_the_namespa
     assert world.told(name, AUTHORITY)[2] == "far signed"
 
 
-def unreadable(pem: bytes) -> bytes:
-    """A certificate with a critical key identifier: RFC 5280, section 4.2.1.2, forbids that, and Go reads none."""
-    leaf = x509.load_pem_x509_certificate(pem)
-    builder = x509.CertificateBuilder(leaf.issuer, leaf.subject, leaf.public_key(), leaf.serial_number)
-    builder = builder.not_valid_before(leaf.not_valid_before_utc).not_valid_after(leaf.not_valid_after_utc)
-    for extension in leaf.extensions:
-        builder = builder.add_extension(extension.value, critical=extension.critical)
-    identifier = x509.SubjectKeyIdentifier.from_public_key(leaf.public_key())
-    return builder.add_extension(identifier, critical=True).sign(OTHERS.key, hashes.SHA256()).public_bytes(Encoding.PEM)
-
-
 async def test_a_certificate_that_the_api_server_cannot_read_is_the_end_of_its_request(world: Signing) -> None:
     install_other(world.plane)
     other_issuer(world, "far")
@@ -406,6 +306,19 @@ async def test_a_right_that_is_missing_is_named_in_the_log(world: Signing, numbe
     grant(world.plane)
     await world.issued(name)
     assert world.cdn.calls[POST] == 1
+
+
+async def test_who_may_not_list_them_is_not_ready_and_says_which_right_is_missing(world: Signing) -> None:
+    world.controller.server.kill()
+    world.plane.call("DELETE", LEASE)
+    grant(world.plane, RULES[1:])
+    world.controller = world.replica("blind")
+    world.controller.server.start()
+    named = 'cannot list resource \\"certificatesigningrequests\\"'
+    await world.until(lambda: named in world.controller.server.log.read_text(), f"{named} in the log")
+    await world.until(lambda: "certificatesigningrequests" in world.controller.unready(), "it says what it waits for")
+    grant(world.plane)
+    await world.until(world.controller.is_ready, "ready", 60)
 
 
 async def test_without_the_flag_nobody_looks_at_them(world: Signing) -> None:
