@@ -26,10 +26,8 @@ INTRODUCTION: Final = f"""\
 An outage of a CDN provider, played with the real controller on a sandbox of Kubernetes and of the provider. Nothing \
 leaves this machine.
 Issuer web: edge is the provider, backup a CA in a Secret. doomed: the same, with a token that is revoked. fragile: \
-two accounts at the provider, no backup, a deadline of {DEADLINE:.0f} s."""
-NEXT: Final = (
-    "Next: `make demo ARGS=--serve` keeps the sandbox up for kubectl; README.md tells how to use it in a cluster."
-)
+two accounts at the provider, no backup, a deadline of {DEADLINE:.0f} s. public: two other issuers of the cluster."""
+NEXT: Final = "Next: `make demo ARGS=--serve` keeps the sandbox up for kubectl; see README.md."
 _COLOURS: Final = {
     "Available": "green",
     "Degraded": "yellow",

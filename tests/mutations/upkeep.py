@@ -14,6 +14,7 @@ _INSTALLATION_TESTS: Final = ("unit/controllers/test_installation.py",)
 _RECOVERY: Final = "issuer/controllers/recovery.py"
 _ISSUANCE: Final = "issuer/controllers/issuance.py"
 _FAILBACK: Final = "issuer/controllers/failback.py"
+_MOVES: Final = "issuer/controllers/moves.py"
 _FAILBACK_TESTS: Final = ("unit/controllers/test_failback.py",)
 _RENEWAL: Final = "issuer/controllers/renewal.py"
 _RENEWAL_TESTS: Final = ("unit/controllers/test_renewal.py",)
@@ -304,28 +305,28 @@ MUTATIONS: Final = (
     ),
     Mutation(
         "a Certificate is moved although nobody else signs such a one",
-        _FAILBACK,
+        _MOVES,
         "and _supports(one, order)",
         "and order",
         _FAILBACK_TESTS,
     ),
     Mutation(
         "all Certificates go back at once to an authority that nobody has asked since it was down",
-        _FAILBACK,
+        _MOVES,
         "record.probes += 1",
         "return",
         _FAILBACK_TESTS,
     ),
     Mutation(
         "a failure does not make the time count anew in which an authority was steady",
-        _FAILBACK,
+        _MOVES,
         "record.since, record.last_failure = time, health.last_failure",
         "record.last_failure = health.last_failure",
         _FAILBACK_TESTS,
     ),
     Mutation(
         "a Certificate is moved that was issued since",
-        _FAILBACK,
+        _MOVES,
         "if certificate.revision != request.revision or certificate.failed_at is not None:",
         "if certificate.failed_at is not None:",
         _FAILBACK_TESTS,

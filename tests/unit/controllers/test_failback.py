@@ -30,9 +30,10 @@ from issuer.api.request import (
 from issuer.authorities.errors import Unsupported
 from issuer.controllers import failback
 from issuer.controllers.certificates import Carrier, Held
-from issuer.controllers.failback import FailbackController, Why
+from issuer.controllers.failback import FailbackController
 from issuer.controllers.issuance import Issuances
 from issuer.controllers.issuercache import IssuerId
+from issuer.controllers.moves import Why
 from issuer.controllers.topics import IssuerChanged, StatusDue, Topics
 from issuer.kube.errors import ConflictError, ForbiddenError, LeaseLostError, NotFoundError
 from issuer.observe.metrics import Metrics
