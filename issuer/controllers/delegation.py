@@ -37,11 +37,15 @@ from issuer.kube.errors import (
     NotFoundError,
 )
 from issuer.kube.resource import Resource
+from issuer.observe.logs import get_logger
+from issuer.observe.repeats import Repeats
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from issuer.kube.client import KubeClient
+
+log = get_logger(__name__)
 
 KNOWN: Final = 5.0
 """Seconds for which it is not asked again how an issuer is."""
@@ -109,6 +113,7 @@ class ClusterDelegation:
         self._clock = clock
         self._kinds: dict[tuple[str, str], tuple[float, Resource]] = {}
         self._known: dict[tuple[IssuerRef, str], tuple[float, FoundIssuer]] = {}
+        self._repeats = Repeats(clock)
         self._asking = defaultdict[tuple[IssuerRef, str], asyncio.Lock](asyncio.Lock)
 
     async def issuer(self, ref: IssuerRef, namespace: str, *, fresh: bool = False) -> FoundIssuer:
@@ -166,7 +171,8 @@ class ClusterDelegation:
         what = f"{ref.kind}.{ref.group} {ref.name}"
         try:
             raw = await _told(self._client.get(resource, namespace, ref.name), f"get {resource}{where}")
-        except MissingRightError:
+        except MissingRightError as error:
+            self._tell(error)
             return FoundIssuer(is_namespaced=resource.namespaced)
         except RefusedError:
             return FoundIssuer("IssuerNotFound", f"{what}: no object can have this name", resource.namespaced)
@@ -211,9 +217,17 @@ class ClusterDelegation:
         try:
             raw = await self._client.list(resource, namespace, query={"limit": str(MOST_LISTED + 1)})
             names = _listed(one.metadata.name for one in msgspec.json.decode(raw, type=_Issuers).items)
-        except (KubeError, msgspec.DecodeError):
+        except (KubeError, msgspec.DecodeError) as error:
+            if isinstance(error, ForbiddenError):
+                self._tell(error)
             return "create it, or fix issuerRef"
         return f"there are {names}"
+
+    def _tell(self, error: Exception) -> None:
+        """A right that is missing takes nothing but words: a child finds out what could not be read."""
+        left_out = self._repeats.due(str(error))
+        if left_out is not None:
+            log.warning("an issuer may not be read", error=str(error), left_out=left_out or None)
 
 
 class _NotThereError(DelegationError):

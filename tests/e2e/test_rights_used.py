@@ -21,6 +21,7 @@ from tests.controlplane.plane import MERGE, ROOT, ControlPlane, path_of
 from tests.controlplane.proxy import Proxy
 from tests.e2e.bare import bare, create, fail, owned, speak
 from tests.e2e.controller import ACCOUNT, NAMESPACE, Controller
+from tests.e2e.delegating import cert_manager_issuer, stand_for
 from tests.e2e.outage import add_issuer
 from tests.e2e.world import World
 
@@ -133,6 +134,20 @@ def grow_old(world: World) -> None:
         world.plane.ask("PATCH", path, {"status": status}, content_type=MERGE)
 
 
+async def ask_others(world: World) -> None:
+    """An issuer of issuers, of which one is there and answers nothing, and its request that nobody approves."""
+    absent = [stand_for("absent"), stand_for("gone", kind="ClusterIssuer")]
+    cert_manager_issuer(world, "there", {"selfSigned": {}})
+    local = {"name": "backup", "ca": {"secretRef": {"name": "others-ca"}}}
+    world.plane.apply(objects.ca_secret("others-ca", world.namespace))
+    authorities = [*absent, stand_for("there", turn="2s"), local]
+    world.plane.apply(objects.issuer("others", authorities, namespace=world.namespace))
+    csr = objects.signing_request(["others.example.com"])
+    create(world, objects.certificate_request("others", csr, namespace=world.namespace, issuer="others"))
+    speak(world, "others")
+    await world.request_with("Issued", "others")
+
+
 async def rich_run(world: World, link: Proxy) -> None:
     """All that a controller does in its life: both kinds of issuer, a write that is refused once, a repeated event, and
     an outage after which it has a Certificate issued again, and requests that failed long ago."""
@@ -158,6 +173,7 @@ async def rich_run(world: World, link: Proxy) -> None:
     fail(world, "late")
     issuing = "RenewedAfterOutage"
     await world.until(lambda: world.condition("certificates", "late", "Issuing")[1] == issuing, issuing)
+    await ask_others(world)
     web = world.plane.ask("GET", world.path("cdnissuers", "web"))
     secret = web["spec"]["authorities"][0]["cloudflare"]["apiTokenSecretRef"]
     for name in ("absent", "cloudflare") * 2:
@@ -213,5 +229,9 @@ async def test_a_right_that_is_missing_is_named_in_the_log(world: World, right: 
 
 def test_the_roles_that_are_bound_are_all_there_is() -> None:
     kinds = [(role["kind"], role["metadata"]["name"]) for role in roles()]
-    assert kinds == [("ClusterRole", "cdn-issuer-controller"), ("Role", "cdn-issuer-leader")]
-    assert path_of(roles()[1]).endswith("/roles/cdn-issuer-leader")
+    assert kinds == [
+        ("ClusterRole", "cdn-issuer-issuer-refs"),
+        ("ClusterRole", "cdn-issuer-controller"),
+        ("Role", "cdn-issuer-leader"),
+    ]
+    assert path_of(roles()[2]).endswith("/roles/cdn-issuer-leader")
