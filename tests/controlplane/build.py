@@ -1,4 +1,4 @@
-"""Builds what the tests run beside us: etcd, kube-apiserver, the controller manager, cert-manager, its webhook, tools.
+"""Builds what the tests run beside us: Kubernetes' servers, cert-manager's, an ACME server, tools.
 
 Each is a small Go module beside this file with a go.mod and go.sum of its own, so that the requirements of Kubernetes
 and of cert-manager stay apart. What is built goes to a cache outside the repository:
@@ -43,12 +43,14 @@ MODULES: Final = {
     "certmanager": "certmanager",
     "webhook": "webhook",
     "kube-controller-manager": "controllermanager",
+    "pebble": "pebble",
 }
 """Binary and the folder of its module; in this order each build leaves most for the next."""
 TOOLS: Final = {"helm3": "helm3", "helm4": "helm4", "actionlint": "actionlint"}
 """Programs that tests of the chart and the workflows call, and the folders of their modules, which have no own code."""
 EVERYTHING: Final = {**MODULES, **TOOLS}
 PACKAGES: Final = {
+    "pebble": "github.com/letsencrypt/pebble/v2/cmd/pebble",
     "helm3": "helm.sh/helm/v3/cmd/helm",
     "helm4": "helm.sh/helm/v4/cmd/helm",
     "actionlint": "github.com/rhysd/actionlint/cmd/actionlint",
@@ -124,7 +126,7 @@ def build(environ: Mapping[str, str] = os.environ) -> Path:
         wanted = [*([] if plane.is_dir() else MODULES), *TOOLS]  # somebody else may have built it in the meantime
         missing = _missing(cache, keys, [name for name in wanted if name not in _assets(environ)])
         for number, name in enumerate(missing, 1):
-            _say(f"building {name} ({number} of {len(missing)}; all eight take about fifteen minutes the first time)")
+            _say(f"building {name} ({number} of {len(missing)}; all nine take about fifteen minutes the first time)")
             _build_module(cache, name, keys[name])
         if plane.is_dir():
             return plane

@@ -50,6 +50,19 @@ RULES: Final[list[dict[str, Any]]] = [
         "verbs": ["get", "create", "update", "patch"],
     },
     {
+        "apiGroups": ["acme.cert-manager.io"],
+        "resources": [
+            f"{plural}{part}" for plural in ("orders", "challenges") for part in ("", "/status", "/finalizers")
+        ],
+        "verbs": ["get", "list", "watch", "create", "update", "patch", "delete"],
+    },
+    {"apiGroups": [""], "resources": ["pods", "services"], "verbs": ["get", "list", "watch", "create", "delete"]},
+    {
+        "apiGroups": ["networking.k8s.io"],
+        "resources": ["ingresses"],
+        "verbs": ["get", "list", "watch", "create", "delete", "update"],
+    },
+    {
         "apiGroups": ["cert-manager.io"],
         "resources": ["signers"],
         "resourceNames": ["issuers.cert-manager.io/*", "clusterissuers.cert-manager.io/*"],
