@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 NAMESPACE: Final = "issuer-lib"
 GROUP: Final = "testing.cert-manager.io"
 VERSION: Final = "api"
-"""The version of the library's kinds is called so: any name that Kubernetes takes has to do."""
+"""What the library calls the version of its kinds: another than `v1`, which is found by discovery."""
 KINDS: Final = {"TestIssuer": "Namespaced", "TestClusterIssuer": "Cluster"}
 PLURALS: Final = tuple(f"{kind.lower()}s" for kind in KINDS)
 CA: Final = "issuer-lib CA"
@@ -62,16 +62,17 @@ class IssuerLib:
         self.server.wait_until(lambda: "running" in self.server.log.read_text().splitlines(), START)
 
 
-async def add_issuer(world: World, name: str) -> None:
-    """A TestIssuer in the test's namespace; waits until it is ready."""
-    manifest = {"apiVersion": f"{GROUP}/{VERSION}", "kind": "TestIssuer", "metadata": {"name": name}}
-    path = f"/apis/{GROUP}/{VERSION}/namespaces/{world.namespace}/testissuers"
+async def add_issuer(world: World, name: str, *, kind: str = "TestIssuer") -> None:
+    """An issuer of one of its kinds, if namespaced in the test's namespace; waits until it is ready."""
+    manifest = {"apiVersion": f"{GROUP}/{VERSION}", "kind": kind, "metadata": {"name": name}}
+    within = f"/namespaces/{world.namespace}" if KINDS[kind] == "Namespaced" else ""
+    path = f"/apis/{GROUP}/{VERSION}{within}/{kind.lower()}s"
     world.plane.ask("POST", path, manifest)
 
     def is_ready() -> bool:
         return read_condition(world.plane.ask("GET", f"{path}/{name}"), "Ready")[0] == "True"
 
-    await world.until(is_ready, f"TestIssuer {name} Ready")
+    await world.until(is_ready, f"{kind} {name} Ready")
 
 
 def _crd(kind: str, scope: str) -> Manifest:

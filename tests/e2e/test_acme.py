@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import pytest_asyncio
 from cryptography import x509
 
+from issuer.api.request import AUTHORITY_CONDITION
 from tests.e2e.delegating import children, issuer_of, stand_for
-from tests.e2e.outage import fits
+from tests.e2e.outage import fits, message_of
 from tests.e2e.pebble import Pebble
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 WAIT = 60.0
 TURN = "12s"
 """Many times what an order takes, and more than twice what cert-manager waits after a conflict."""
+ACME = "/apis/acme.cert-manager.io/v1"
 BLOCKED = "blocked.example.com"
 
 
@@ -57,14 +59,15 @@ def is_from(pebble: Pebble, secret: dict[str, bytes]) -> bool:
     return fits(secret)
 
 
-def orders(world: World, plural: str = "orders") -> list[str]:
-    path = f"/apis/acme.cert-manager.io/v1/namespaces/{world.namespace}/{plural}"
-    return [one["metadata"]["name"] for one in world.plane.ask("GET", path)["items"]]
+def orders(world: World) -> list[dict[str, Any]]:
+    """Those that cert-manager has placed."""
+    found: list[dict[str, Any]] = world.plane.ask("GET", f"{ACME}/namespaces/{world.namespace}/orders")["items"]
+    return found
 
 
 def told(world: World, request: str = "site-1") -> str:
-    found = world.get("certificaterequests", request) or {}
-    return " | ".join(str(one.get("message")) for one in found.get("status", {}).get("conditions", []))
+    """Which authority signed, and what was wrong with those before it."""
+    return message_of(world.get("certificaterequests", request) or {}, AUTHORITY_CONDITION)
 
 
 async def test_the_first_signs_while_it_is_well(world: World, acme: tuple[Pebble, Pebble]) -> None:
@@ -76,8 +79,8 @@ async def test_the_first_signs_while_it_is_well(world: World, acme: tuple[Pebble
     names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     assert sorted(names.get_values_for_type(x509.DNSName)) == ["site.example.com", "www.example.com"]
     (child,) = children(world)
-    assert len(orders(world)) == 1, "one order, which belongs to the child"
-    assert orders(world)[0].startswith(child["metadata"]["name"][:20])
+    (order,) = orders(world)
+    assert order["metadata"]["ownerReferences"][0]["uid"] == child["metadata"]["uid"]
 
 
 async def test_one_that_hangs_is_given_up_and_asked_again_once_it_is_back(
@@ -90,6 +93,7 @@ async def test_one_that_hangs_is_given_up_and_asked_again_once_it_is_back(
         assert is_from(second, await world.ready(timeout=WAIT))
         assert f"has not ended within {TURN}" in told(world)
         assert len(children(world)) == 1
+        await world.until(lambda: len(orders(world)) == 1, "the order of the child that was given up is gone")
     finally:
         first.server.thaw()
     world.certificate("later")
