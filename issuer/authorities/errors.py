@@ -107,6 +107,7 @@ class Unavailable(AuthorityError):  # noqa: N818 - the field's own word for it, 
     Attributes:
         ambiguous: the call was sent and its outcome is unknown: a certificate may exist.
         again: asking once more in the same turn may help.
+        counts: it speaks against the authority as a whole, so a circuit breaker counts it.
     """
 
     cause = "Unavailable"
@@ -118,6 +119,7 @@ class Unavailable(AuthorityError):  # noqa: N818 - the field's own word for it, 
         *,
         ambiguous: bool = False,
         again: bool = True,
+        counts: bool = True,
         status: int | None = None,
         code: str | None = None,
         trace_id: str | None = None,
@@ -125,6 +127,7 @@ class Unavailable(AuthorityError):  # noqa: N818 - the field's own word for it, 
         super().__init__(authority, message, status=status, code=code, trace_id=trace_id)
         self.ambiguous = ambiguous
         self.again = again
+        self.counts = counts
 
 
 class IssuerUnusable(Unavailable):

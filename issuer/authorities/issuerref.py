@@ -6,7 +6,8 @@ which owns it. So a fallback is built of what is there: two ACME issuers, one be
     nobody has asked yet       the child is made: InProgress, until the watch says that it has ended
     issued                     its certificate and CA, verified as of any authority
     Denied, InvalidRequest     Rejected: an approver's or the issuer's word on the request itself
-    Failed                     Unavailable, with its message; it is deleted, so that the next turn makes a new one
+    Failed                     Unavailable, with its message; it is deleted, so that the next turn makes a new one. No
+                               breaker counts it: many issuers refuse a name that way
     not approved               Unavailable after `APPROVAL` seconds: the approver lacks the right for that signer
     the turn is over           it is deleted as it was looked at, or adopted if it was issued a moment ago
 
@@ -256,7 +257,9 @@ class IssuerRefSession:
             return await self._signed(child)
         if child.has_failed:
             await self.delegation.delete(child.metadata)
-            raise self._unavailable(child, f"failed: {child.told}")
+            # It has answered: it may be down behind that, or not like this request. Neither is told, so other requests
+            # are not kept from it.
+            raise self._unavailable(child, f"failed: {child.told}", counts=False)
         age = self.context.now() - (child.metadata.created or self.context.now())
         said = f"waits: {child.told}" if child.told else "waits; the issuer has not said anything"
         if not child.is_approved and age >= UNAPPROVED:
@@ -298,8 +301,8 @@ class IssuerRefSession:
             self.spent.popitem(last=False)
         return Signed(chain=chain, ca=ca, promised=timedelta(0))
 
-    def _unavailable(self, child: CertificateRequest, what: str) -> Unavailable:
-        return Unavailable(self.authority, f"{_named(child)} {what}", again=False)
+    def _unavailable(self, child: CertificateRequest, what: str, *, counts: bool = True) -> Unavailable:
+        return Unavailable(self.authority, f"{_named(child)} {what}", again=False, counts=counts)
 
 
 def child_name(order: SigningOrder, authority: str) -> str:

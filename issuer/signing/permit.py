@@ -216,7 +216,7 @@ class Permit:
             return
         if isinstance(error, Unavailable):
             account.error(error)
-            counts = True
+            counts = error.counts
             if isinstance(error, CutOff):
                 counts = self._budget.is_fair(error.after)
             elif isinstance(error, WrongCertificate):

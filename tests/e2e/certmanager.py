@@ -77,17 +77,17 @@ class CertManager:
     Args:
         plane: with cert-manager's CRDs and the ServiceAccount in it.
         backoff: seconds until a Certificate whose issuance has failed is tried again: the least, and the longest.
+        old: those of 1.9.1, whose backoff is an hour whatever is wanted here.
     """
 
-    def __init__(self, plane: ControlPlane, *, backoff: tuple[float, float] = (2.0, 10.0)) -> None:
+    def __init__(self, plane: ControlPlane, *, backoff: tuple[float, float] = (2.0, 10.0), old: bool = False) -> None:
         grant(plane, NAMESPACE, ACCOUNT, RULES)
         kubeconfig = plane.kubeconfig("cert-manager", plane.token(NAMESPACE, ACCOUNT, 24 * 3600))
         least, longest = backoff
         command: list[str | Path] = [
-            plane.binaries / "certmanager",
+            plane.binaries / ("certmanager19" if old else "certmanager"),
             f"-kubeconfig={kubeconfig}",
-            f"-min-backoff={least}s",
-            f"-max-backoff={longest}s",
+            *([] if old else [f"-min-backoff={least}s", f"-max-backoff={longest}s"]),
         ]
         self.server = Server(command, plane.folder / "certmanager.log")
 

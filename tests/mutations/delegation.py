@@ -113,4 +113,11 @@ MUTATIONS: Final = (
         "return request == probe",
         _PROGRESS_TESTS,
     ),
+    Mutation(
+        "names that an issuer refuses shut it out for everybody else",
+        "issuer/signing/permit.py",
+        "counts = error.counts",
+        "counts = True",
+        ("unit/signing/test_engine_breaker.py",),
+    ),
 )

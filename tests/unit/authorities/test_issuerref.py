@@ -218,6 +218,7 @@ async def test_one_that_failed_is_deleted_and_the_next_turn_makes_another() -> N
     assert isinstance(error, Unavailable)
     assert "failed: the order is invalid" in error.message
     assert not error.again, "the next authority has its turn"
+    assert not error.counts, "a name that it refuses is not to shut it out for others"
     assert cluster.objects == {}
     await failure(session, InProgress)
     assert cluster.made == 2

@@ -178,6 +178,7 @@ def raise_fault(name: str, step: Step) -> None:
         "reset_signed": lambda: Unavailable(name, "connection reset", ambiguous=True),
         "refused": lambda: Unavailable(name, "connection refused"),
         "http500": lambda: Unavailable(name, "server error", ambiguous=True, status=500),
+        "its own": lambda: Unavailable(name, "no such names", again=False, counts=False),
         "limited": lambda: RateLimited(name, "too many calls", retry_after=step.retry_after, status=429),
         "unauthorized": lambda: Unauthorized(name, "authentication error", status=403, code="10000"),
         "rejected": lambda: Rejected(name, "hostname not in the zone", status=400, code="1010"),

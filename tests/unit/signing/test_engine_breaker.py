@@ -241,3 +241,12 @@ async def test_who_hears_that_it_opened_learns_whose_it_is_and_why_and_when_the_
     assert (again.state, again.failures) == (BreakerState.OPEN, 3)
     assert again.next_probe is not None
     assert again.next_probe - START >= timedelta(seconds=97)
+
+
+async def test_what_speaks_against_the_request_and_not_the_authority_opens_no_breaker() -> None:
+    case = Case(*["its own"] * 12)
+    for number in range(12):
+        assert await case.signer(f"bad-{number}") == "backup"
+    assert case.heard.breakers == []
+    assert await case.signer("good") == "edge"
+    assert len(case.provider.calls) == 13, "asked once each: another attempt in the same turn would not help"
