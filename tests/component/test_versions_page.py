@@ -46,6 +46,7 @@ def test_cert_manager() -> None:
     supported, tested, _ = cells("cert-manager")
     assert set(NUMBER.findall(tested)) == set(CERT_MANAGER_CRDS)
     assert required("certmanager", "github.com/cert-manager/cert-manager") == NUMBER.findall(tested)[0]
+    assert required("certmanager19", "github.com/cert-manager/cert-manager") == NUMBER.findall(tested)[1]
     oldest = min(CERT_MANAGER_CRDS, key=lambda version: [int(part) for part in version.split(".")])
     assert NUMBER.findall(supported) == [minor(oldest)]
 
