@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.controlplane.build import EVERYTHING
+
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 TOOLS = [line for line in (ROOT / "deploy/image/tools.in").read_text().splitlines() if not line.startswith("#")]
-RUN_TIME, DEVELOPMENT, IMAGE = re.findall(
+RUN_TIME, DEVELOPMENT, PLANE, IMAGE = re.findall(
     r"(?m)^## .*\n((?:(?!## ).*\n?)*)", (ROOT / "docs/dependencies.md").read_text()
 )
 
@@ -29,8 +31,9 @@ def named(section: str) -> set[str]:
         (RUN_TIME, PROJECT["dependencies"]),
         (DEVELOPMENT, PROJECT["optional-dependencies"]["dev"]),
         (IMAGE, TOOLS),
+        (PLANE, sorted(EVERYTHING.values())),
     ],
-    ids=["run time", "development", "image"],
+    ids=["run time", "development", "image", "control plane"],
 )
 def test_each_dependency_has_a_line_that_says_why_and_each_line_a_dependency(section: str, wanted: list[str]) -> None:
     packages = {re.split(r"[<>=!~ \[]", requirement)[0] for requirement in wanted}
