@@ -237,7 +237,8 @@ class Manager:
         counts: dict[str, int] = {}
         for informer in self.informers():
             await informer.synced.wait()
-            counts[str(informer.resource)] = len(list(informer.items()))
+            name = str(informer.resource)
+            counts[name] = counts.get(name, 0) + len(list(informer.items()))
         log.info("caches filled", objects=counts)
 
     async def _work(self) -> None:

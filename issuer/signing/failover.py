@@ -199,9 +199,14 @@ def _not_issued(plan: IssuerPlan, allowed: Sequence[AuthorityState], failures: F
         failures=found,
         terminal=bool(found) and not open_ and (has_ended or len(asked) == len(allowed)),
         retry_in=accepted.look_again_in if accepted else min(free_in, default=0.0),
-        attempted=any(not isinstance(failure, Queued | Unsupported) for failure in found),
+        attempted=any(_has_had_turn(failure) for failure in found),
         accepted=accepted,
     )
+
+
+def _has_had_turn(failure: AuthorityError) -> bool:
+    """Whether it was asked, or is known to be unable just now."""
+    return not isinstance(failure, Queued) and (not isinstance(failure, Unsupported) or failure.for_now)
 
 
 def _is_final(failure: AuthorityError) -> bool:

@@ -263,7 +263,6 @@ async def test_without_the_right_to_make_children_the_issuer_names_it(world: Wor
     finally:
         del kept["metadata"]["resourceVersion"], kept["metadata"]["uid"]
         world.plane.apply(kept)
-    await world.ready(timeout=WAIT)
 
 
 async def test_what_a_policy_forbids_in_a_namespace_is_forbidden_there_for_us_as_well(world: World) -> None:
@@ -350,3 +349,20 @@ async def test_many_at_once_are_signed_though_the_first_is_dead(world: World) ->
         return sum(world.condition("certificaterequests", name, "Ready")[0] == "True" for name in names)
 
     await world.until(lambda: signed() == len(names), "all are signed", 120.0)
+
+
+async def test_where_a_namespace_has_no_such_issuer_the_request_ends_by_its_deadline(world: World) -> None:
+    shared = f"absent-{world.namespace}"
+    world.plane.apply(objects.issuer(shared, [stand_for("absent")], deadline="6s"))
+    try:
+        csr = objects.signing_request(["site.example.com"])
+        request = objects.certificate_request(
+            "one", csr, namespace=world.namespace, issuer=shared, kind="CDNClusterIssuer"
+        )
+        world.plane.apply(request)
+        ended = await world.request_with("Failed", "one")
+        assert f"Issuer.cert-manager.io absent does not exist in namespace {world.namespace}" in message_of(ended)
+        why = next(one for one in ended["status"]["conditions"] if one["type"] == "cdn-issuer.io/Authority")
+        assert why["reason"] == "Unavailable", "an outage, so that recovery has it issued again"
+    finally:
+        world.plane.call("DELETE", f"/apis/cdn-issuer.io/v1alpha1/cdnclusterissuers/{shared}")

@@ -20,7 +20,15 @@ from issuer.api.duration import Duration
 from issuer.api.issuer import AuthorityCommon, CircuitBreaker, Limits, Retry, Timeouts
 from issuer.api.meta import ObjectKey
 from issuer.authorities.base import CallTimeouts, Signed, SigningOrder
-from issuer.authorities.errors import AuthorityError, RateLimited, Rejected, Unauthorized, Unavailable, Unsupported
+from issuer.authorities.errors import (
+    AuthorityError,
+    RateLimited,
+    Rejected,
+    Unauthorized,
+    Unavailable,
+    UnavailableHere,
+    Unsupported,
+)
 from issuer.pki.csr import SigningRequest
 from issuer.pki.verify import Verified, WrongCertificateError
 from issuer.signing.engine import FailoverEngine
@@ -183,6 +191,7 @@ def raise_fault(name: str, step: Step) -> None:
         "unauthorized": lambda: Unauthorized(name, "authentication error", status=403, code="10000"),
         "rejected": lambda: Rejected(name, "hostname not in the zone", status=400, code="1010"),
         "unsupported": lambda: Unsupported(name, "not here"),
+        "not here": lambda: UnavailableHere(name, "no such issuer in this namespace"),
         "crash": lambda: KeyError("a fault in our own module"),
     }
     make = faults.get(step.fault)

@@ -237,3 +237,16 @@ async def test_where_all_that_may_sign_are_withdrawn_the_request_waits(only: fro
     assert not outcome.terminal
     assert str(outcome.failures[0]) == "edge: it signs nothing, since its state is Draining"
     assert edge.provider.calls == backup.provider.calls == []
+
+
+async def test_one_that_cannot_sign_here_just_now_has_had_its_turn() -> None:
+    """Or a request that is past its deadline when it is first seen would wait for ever."""
+    edge, backup = two(edge="not here")
+    outcome = await engine().sign(order(), plan_of(edge), deadline=3600)
+    assert isinstance(outcome, NotIssued)
+    assert (outcome.attempted, outcome.terminal) == (True, False)
+    never = await engine().sign(order(), plan_of(two(edge="unsupported")[0]), deadline=3600)
+    assert isinstance(never, NotIssued)
+    assert (never.attempted, never.terminal) == (False, True)
+    issued = await engine().sign(order(), plan_of(edge, backup, failover_on=[]), deadline=3600)
+    assert isinstance(issued, Issued)
