@@ -366,3 +366,15 @@ async def test_where_a_namespace_has_no_such_issuer_the_request_ends_by_its_dead
         assert why["reason"] == "Unavailable", "an outage, so that recovery has it issued again"
     finally:
         world.plane.call("DELETE", f"/apis/cdn-issuer.io/v1alpha1/cdnclusterissuers/{shared}")
+
+
+async def test_what_an_approver_denies_there_is_rejected(world: World) -> None:
+    manifest = {"apiVersion": "unapproved.example.com/v1", "kind": "OtherIssuer"}
+    world.plane.apply({**manifest, "metadata": {"name": "first", "namespace": world.namespace}})
+    ca_issuer(world, "second")
+    await issuer_of(world, stand_for("first", turn="1m", **UNAPPROVED), stand_for("second"))
+    world.certificate()
+    await world.until(lambda: bool(children(world)), "a child")
+    world.deny(children(world)[0]["metadata"]["name"])
+    ended = await world.request_with("Failed")
+    assert "was denied: not on a Friday" in message_of(ended)
