@@ -154,6 +154,19 @@ class _Outage:
             rehearsal = {"rehearsal": {"dnsNames": ["rehearsal.example.com"]}} if name == "web" else {}
             manifest = objects.issuer(name, authorities, namespace=namespace, deadline=deadline, **rehearsal)
             await stage.apply(manifest)
+        await stage.apply(
+            {
+                "apiVersion": "cert-manager.io/v1",
+                "kind": "Certificate",
+                "metadata": {"name": "careless", "namespace": namespace},
+                "spec": {
+                    "secretName": "careless-tls",
+                    "dnsNames": ["careless.example.com"],
+                    "issuerRef": {"group": "cdn-issuer.io", "kind": "CDNIssuer", "name": "web"},
+                    "privateKey": {"rotationPolicy": "Never"},
+                },
+            }
+        )
 
     async def traffic(self) -> None:
         """A request for each issuer, again and again, and the count of certificates that a chore makes each minute."""
