@@ -161,8 +161,8 @@ AUTHORITY_STATE: Final = Family(
     "gauge",
     "1 for the state that an authority is in, as in status.authorities; other states have no series.",
     (*AUTHORITY, "state"),
-    look="Alerts: `CDNIssuerAuthorityDown` on `Open`, `CDNIssuerCredentialRefused` on `Unauthorized`, "
-    "`SecretNotFound` and `Misconfigured`.",
+    look="Alerts: `CDNIssuerAuthorityDown` on `Open`, `IssuerNotFound` and `IssuerNotReady`, "
+    "`CDNIssuerCredentialRefused` on `Unauthorized`, `SecretNotFound` and `Misconfigured`.",
 )
 BREAKER_STATE: Final = Family(
     "breaker_state",

@@ -138,6 +138,14 @@ def test_it_fires_and_clears(alert: str, tmp_path: Path) -> None:
     firing(tmp_path, alert, case.fires, {case.at: 1, case.clear: 0})
 
 
+@pytest.mark.parametrize("state", ["IssuerNotFound", "IssuerNotReady"])
+def test_an_issuer_that_an_authority_stands_for_and_that_cannot_sign_is_down_as_well(
+    state: str, tmp_path: Path
+) -> None:
+    series = {STATE % state: "1x20 stale", STATE % "Available": "_x20 1x30"}
+    firing(tmp_path, "CDNIssuerAuthorityDown", series, {15: 1, 40: 0})
+
+
 @pytest.mark.parametrize(("alert", "series"), [(alert, one) for alert, case in CASES.items() for one in case.quiet])
 def test_it_does_not_fire(alert: str, series: dict[str, str], tmp_path: Path) -> None:
     firing(tmp_path, alert, series, dict.fromkeys((5, 15, 30, 50), 0))
