@@ -211,7 +211,10 @@ class IssuerRefSession:
         except RefusedError as error:
             raise UnavailableHere(self.authority, f"a CertificateRequest for {told(self.ref)}: {error}") from None
         except DelegationError as error:
-            raise Unavailable(self.authority, str(error), again=not isinstance(error, ChangedError)) from None
+            # It is the API server that did not answer, and not the issuer.
+            raise Unavailable(
+                self.authority, str(error), again=not isinstance(error, ChangedError), counts=False
+            ) from None
 
     async def find(
         self,

@@ -14,7 +14,8 @@ from issuer.api.issuer import CLUSTER_ISSUER_KIND, GROUP, Cleanup, Issuer
 from issuer.api.request import CertificateRequest
 from issuer.cli.cluster import cluster_options, told_of, view, with_cluster
 from issuer.cli.environment import Command
-from issuer.controllers.cleanup import delete_options, expendable
+from issuer.controllers.cleanup import expendable
+from issuer.controllers.deletion import delete_options
 from issuer.controllers.issuercache import IssuerId, issuer_id
 from issuer.inspection.issuers import read_spec
 from issuer.inspection.snapshot import ISSUERS, REQUESTS

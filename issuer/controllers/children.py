@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from issuer.api.request import CertificateRequest
 from issuer.authorities.issuerref import AUTHORITY_LABEL
 from issuer.controllers.certificaterequests import RESOURCE
-from issuer.controllers.cleanup import delete_options
+from issuer.controllers.deletion import delete_options
 from issuer.controllers.manager import Chore
 from issuer.controllers.topics import ChildChanged
 from issuer.kube.errors import ConflictError, ForbiddenError, KubeError, LeaseLostError, NotFoundError
@@ -114,9 +114,13 @@ class ChildController:
         return ()
 
     def observe(self, change: Change[CertificateRequest]) -> None:
-        """Have the request looked at whose child has ended, or is gone."""
-        child = change.new or change.old
-        if child is None or (change.new is not None and not _matters(change.new)):
+        """Have the request looked at whose child has ended.
+
+        One that is gone is no reason: we delete those that failed ourselves, and a request that was woken by that would
+        make the next child at once, without the pause that is between two goes.
+        """
+        child = change.new
+        if child is None or not _matters(child):
             return
         for owner in child.metadata.owner_references:
             self._topics.publish(ChildChanged(owner.uid))

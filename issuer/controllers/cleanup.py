@@ -13,9 +13,8 @@ from collections import defaultdict
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-import msgspec
-
 from issuer.controllers.certificaterequests import RESOURCE
+from issuer.controllers.deletion import delete_options
 from issuer.controllers.issuercache import issuer_id
 from issuer.controllers.manager import Chore
 from issuer.kube.errors import ConflictError, ForbiddenError, KubeError, LeaseLostError, NotFoundError
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from issuer.api.issuer import Cleanup
-    from issuer.api.meta import ObjectMeta
     from issuer.api.request import CertificateRequest
     from issuer.controllers.issuercache import CachedIssuer, IssuerCache, IssuerId
     from issuer.kube.client import KubeClient
@@ -52,12 +50,6 @@ def expendable(failed: Iterable[CertificateRequest], spec: Cleanup, now: datetim
     before = now - timedelta(seconds=spec.failed_after.seconds)
     old = [one for one in newest_first[spec.keep :] if one.failed_at is not None and one.failed_at < before]
     return old[::-1]
-
-
-def delete_options(meta: ObjectMeta) -> bytes:
-    """The body of a deletion of that very object, as it was looked at."""
-    preconditions = {"uid": meta.uid, "resourceVersion": meta.resource_version}
-    return msgspec.json.encode({"kind": "DeleteOptions", "apiVersion": "v1", "preconditions": preconditions})
 
 
 def _age(request: CertificateRequest) -> tuple[int, float]:

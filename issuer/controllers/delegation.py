@@ -27,7 +27,7 @@ from issuer.authorities.delegation import (
 )
 from issuer.authorities.errors import NotSentError
 from issuer.controllers.certificaterequests import RESOURCE
-from issuer.controllers.cleanup import delete_options
+from issuer.controllers.deletion import delete_options
 from issuer.kube.errors import (
     ConflictError,
     ForbiddenError,

@@ -210,29 +210,32 @@ class FailbackController:
 
     async def _serve(self, issuer: IssuerId) -> None:
         """Start the issuance of the first of a line that can be started, if its time has come."""
-        line = self._lines[issuer]
+        line = self._lines.get(issuer, [])  # a look may have replaced them meanwhile
         while line and not self._draining and _loop_time() >= self._next.get(issuer, 0.0):
             due = line.pop(0)
             entry = self._book.find(issuer)
             if entry is None or entry.plan is None or not _is_asked(entry):
                 line.clear()
                 return
-            if self._tried.get(due.held.carrier.uid, 0.0) > _loop_time():
+            uid = due.held.carrier.uid
+            if self._tried.get(uid, 0.0) > _loop_time():
                 continue
+            # Whatever comes of it: one that cannot be read must not be the first of its line again and again.
+            self._tried[uid] = _loop_time() + AGAIN
             try:
-                self._tried.pop(due.held.carrier.uid, None)
                 is_started = await self._move(due, entry)
             except LeaseLostError:
                 raise
             except (ConflictError, NotFoundError):
+                self._tried.pop(uid, None)
                 continue  # it has changed since it was judged; the next look finds it if it is still due
             except KubeError as error:
+                self._tried.pop(uid, None)
                 self._next[issuer] = _loop_time() + LOOK_EVERY
                 left_out = self._repeats.due(issuer)
                 if left_out is not None:
                     log.warning("failback waits", **_fields(due, entry), error=str(error), left_out=left_out or None)
                 return
-            self._tried.setdefault(due.held.carrier.uid, _loop_time() + AGAIN)
             if is_started:
                 self._repeats.over(issuer)
                 self._next[issuer] = _loop_time() + 60.0 / entry.failback.per_minute

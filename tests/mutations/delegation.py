@@ -127,4 +127,18 @@ MUTATIONS: Final = (
         "return not isinstance(failure, Queued | Unsupported)",
         ("unit/signing/test_engine_failover.py",),
     ),
+    Mutation(
+        "a child that we have deleted ourselves has the next one made at once",
+        _CHILDREN,
+        "        child = change.new\n",
+        "        child = change.new or change.old\n",
+        _CHILDREN_TESTS,
+    ),
+    Mutation(
+        "an API server that is away opens the breaker of the issuer",
+        _REF,
+        "again=not isinstance(error, ChangedError), counts=False",
+        "again=not isinstance(error, ChangedError)",
+        _REF_TESTS,
+    ),
 )

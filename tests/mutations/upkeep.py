@@ -46,7 +46,7 @@ MUTATIONS: Final = (
     ),
     Mutation(
         "a request that has changed since it was looked at is deleted",
-        _CLEANUP,
+        "issuer/controllers/deletion.py",
         'preconditions = {"uid": meta.uid, "resourceVersion": meta.resource_version}',
         "preconditions = {}",
         _component("test_failed_requests", "test_one_that_has_changed_meanwhile_is_not_deleted"),
@@ -337,5 +337,12 @@ MUTATIONS: Final = (
         "    allowed = active\n",
         "",
         ("unit/signing/test_engine_failover.py",),
+    ),
+    Mutation(
+        "a Certificate that cannot be read holds up all others of its issuer",
+        _FAILBACK,
+        "            self._tried[uid] = _loop_time() + AGAIN\n",
+        "",
+        _FAILBACK_TESTS,
     ),
 )

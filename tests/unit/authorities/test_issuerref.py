@@ -375,3 +375,11 @@ async def test_it_finds_nothing_and_revokes_nothing() -> None:
     await session.check(TIMEOUTS)
     await authority(Cluster()).aclose()
     assert session.roots == b""
+
+
+@pytest.mark.parametrize("call", ["read", "create"])
+async def test_an_api_server_that_does_not_answer_is_not_the_issuer_s_fault(call: str) -> None:
+    session = await authority(Cluster(errors={call: [DelegationError("no answer")]})).session()
+    error = await failure(session)
+    assert isinstance(error, Unavailable)
+    assert (error.again, error.counts) == (True, False)

@@ -96,8 +96,13 @@ async def test_news_on_the_way_are_none() -> None:
     world.controller.observe(Change(None, child("a")))
     world.controller.observe(Change(child("a"), child("a", Condition("Approved", "True"), PENDING)))
     assert world.told == []
-    world.controller.observe(Change(child("a", PENDING), None))
-    assert world.told == ["uid of site-1"], "somebody has deleted it"
+
+
+async def test_a_child_that_we_have_deleted_does_not_end_the_pause_before_the_next_one() -> None:
+    world = World()
+    for before in (child("a", PENDING), child("a", Condition("Ready", "False", "Failed"))):
+        world.controller.observe(Change(before, None))
+    assert world.told == []
 
 
 async def test_only_what_nobody_waits_for_is_deleted() -> None:

@@ -350,6 +350,17 @@ async def test_objects_that_are_gone_are_passed_over() -> None:
     assert await world.after(5) == ["c"]
 
 
+async def test_one_that_cannot_be_read_does_not_hold_up_the_others() -> None:
+    world = World({"a": "edge", "b": "edge"}, modes={"edge": "Draining"})
+    get = world.get
+
+    async def strange(resource: Resource, _namespace: str, name: str) -> bytes:
+        return b'{"metadata": 3}' if name == "a" else await get(resource, _namespace, name)
+
+    world.get = strange  # type: ignore[method-assign]
+    assert await world.after(3 * failback.LOOK_EVERY) == ["b"]
+
+
 async def test_a_conflict_is_decided_again_and_an_error_waits() -> None:
     patched = "patch certificates status"
     for error in (ConflictError(409, "Conflict", "changed"), ForbiddenError(403, "Forbidden", "no right")):
