@@ -263,6 +263,7 @@ class RequestController:
             self._reporter.retried(request)
         state.only = turn.only
         if isinstance(outcome, NotIssued):
+            outcome = outcome.after(state.last)
             if outcome.failures or state.last is None:
                 state.last = outcome
             state.had_turn |= outcome.attempted

@@ -10,8 +10,10 @@ condition. Neither is an exception: "nobody could sign just now" is an ordinary 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+
+from issuer.signing.failures import NoTime
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -119,3 +121,15 @@ class NotIssued:
     retry_in: float
     attempted: bool
     accepted: InProgress | None = None
+
+    def after(self, before: NotIssued | None) -> NotIssued:
+        """This go, told with what an authority came to in the one before, where now it had no time for a call.
+
+        That there was no time is so for every request at its deadline; a person asks why there was a deadline to meet.
+        """
+        known = {failure.authority: failure for failure in before.failures} if before else {}
+        told = tuple(
+            known.get(one.authority, one) if isinstance(one, NoTime) and one.last is None else one
+            for one in self.failures
+        )
+        return replace(self, failures=told)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import subprocess
@@ -105,10 +106,16 @@ def test_targets_of_make_are_there(arguments: list[str]) -> None:
 @cache
 def kubectl_help(verb: str) -> str:
     assert BINARY is not None
-    done = subprocess.run([BINARY, *verb.split(), "--help"], capture_output=True, text=True, check=False, timeout=30)
-    options = subprocess.run([BINARY, "options"], capture_output=True, text=True, check=False, timeout=30)
-    assert done.returncode == 0, verb
-    return done.stdout + options.stdout
+    # kubectl finds our plugin on PATH; it is installed beside it, and nobody need have activated that environment.
+    path = os.pathsep.join((str(Path(BINARY).parent), os.environ.get("PATH", "")))
+
+    def says(*arguments: str) -> str:
+        command, env = [str(BINARY), *arguments], os.environ | {"PATH": path}
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30, env=env)
+        assert done.returncode == 0, (verb, done.stderr)
+        return done.stdout
+
+    return says(*verb.split(), "--help") + says("options")
 
 
 @needs_kubectl

@@ -29,6 +29,7 @@ from issuer.controllers.issuercache import IssuerId
 from issuer.kube.errors import ConflictError, KubeError, NotFoundError, ServerError, ThrottledError, UnreachableError
 from issuer.kube.informer import Change, Informer
 from issuer.sandbox.objects import signing_request
+from issuer.signing.failures import NoTime
 from issuer.signing.plan import Issued, IssuerPlan, NotIssued
 from tests.unit.pki import pki_case
 
@@ -377,6 +378,9 @@ class Engine:
                 )
             case "no turn":
                 return NotIssued(failures=(), terminal=False, retry_in=go.retry_in, attempted=False)
+            case "no time":
+                late = (NoTime("edge", last=None),)
+                return NotIssued(failures=late, terminal=False, retry_in=go.retry_in, attempted=False)
             case kind:
                 failures = (Unavailable("edge", "HTTP 503"),)
                 return NotIssued(failures=failures, terminal=kind == "refused", retry_in=go.retry_in, attempted=True)

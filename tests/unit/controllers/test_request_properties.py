@@ -26,7 +26,7 @@ from issuer.cli.run import LOOP_FACTORY
 from issuer.controllers.agenda import LATEST
 from issuer.controllers.pace import LONGEST_RETRY_AFTER, Pace
 from issuer.controllers.requests import RESYNC_EVERY
-from tests.unit.controllers.request_case import ATTEMPT, Answer, Go, loop_time
+from tests.unit.controllers.request_case import ATTEMPT, Answer, Go, loop_time, request_key
 from tests.unit.controllers.request_world import GO, HANG, ISSUERS, NAMES, World, live, play, until
 
 if TYPE_CHECKING:
@@ -173,6 +173,24 @@ def test_a_certificate_that_was_written_although_the_answer_said_no_is_told_even
         world.server.writes.append(Answer("500", applied=True))
         await live(world, [], [("lag", 30.0), *FIRST, ("time", 30.001), ("delete", "b")], LATE)
         assert len(world.server.delivered) == 1
+
+    play(scenario)
+
+
+def test_goes_without_time_for_a_call_leave_the_message_what_the_last_call_came_to() -> None:
+    async def scenario() -> None:
+        world = World(goes=[Go("down")], then=Go("no time"))
+        running = asyncio.create_task(world.run())
+        await world.start()
+        for step in FIRST:
+            await world.do(*step)
+        await asyncio.sleep(DEADLINE + ATTEMPT)
+        ended = world.server.find(request_key("b"))
+        assert ended is not None
+        assert ended.ready is not None
+        assert ended.ready.message == "not signed within the deadline of 1m after approval: edge: HTTP 503"
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
 
     play(scenario)
 

@@ -87,6 +87,31 @@ async def test_before_the_deadline_no_call_goes_out_that_cannot_be_expected_to_e
     assert edge.provider.calls == []
 
 
+async def test_at_the_deadline_a_go_without_time_for_a_call_tells_what_the_authority_came_to_in_the_one_before() -> (
+    None
+):
+    """A failure that says nothing of the account, as of one namespace alone, is not remembered by the account."""
+    edge = FakeAuthority(Provider("edge").will("not here"))
+    plan, machine = plan_of(planned(edge, common(attempt="60s", turn="2m", attempts=1))), engine()
+    before = await machine.sign(order(), plan, deadline=3600)
+    last = await machine.sign(order(), plan, deadline=clock() + 3)
+    assert isinstance(before, NotIssued)
+    assert isinstance(last, NotIssued)
+    assert isinstance(last.failures[0], NoTime)
+    told = last.after(before)
+    assert [str(failure) for failure in told.failures] == [str(failure) for failure in before.failures]
+    assert told.attempted is last.attempted
+    assert last.after(None) == last
+
+
+async def test_what_the_account_knows_of_is_told_rather_than_what_a_request_has_met_before() -> None:
+    older, newer = Unavailable("edge", "HTTP 503"), Unavailable("edge", "connection refused")
+    failures = (NoTime("edge", last=newer), NoTime("backup", last=None))
+    last = NotIssued(failures=failures, terminal=False, retry_in=0.0, attempted=False)
+    before = NotIssued(failures=(older,), terminal=False, retry_in=0.0, attempted=True)
+    assert last.after(before).failures == failures
+
+
 async def test_an_authority_that_is_known_to_be_quick_is_asked_until_shortly_before_the_deadline() -> None:
     edge = FakeAuthority(Provider("edge"))
     plan, machine = plan_of(planned(edge, common(attempt="60s", turn="2m"))), engine()
