@@ -12,14 +12,14 @@ what its schema does not know, so it is no typo), and so is a status that cannot
 
 from __future__ import annotations
 
-from functools import cache
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import msgspec
-from msgspec import Meta, Struct, field, inspect
+from msgspec import Meta, Struct, field
 
 from issuer.api import condition
 from issuer.api.duration import Duration
+from issuer.api.fields import bounds
 from issuer.api.issuerstatus import IssuerStatus
 from issuer.api.meta import ObjectMeta
 
@@ -52,44 +52,6 @@ AuthorityMode = Literal["Active", "Draining", "Disabled"]
 def no_effect(kind: str, name: str) -> str:
     """What is said of a field about calls at an authority that makes none; the same in the CRD and in conditions."""
     return f"{name} have no effect on a {kind}, which signs in process; leave them out"
-
-
-def bounds(minimum: str, maximum: str, description: str, *, not_above: str = "", yields: bool = False) -> Meta:
-    """The description and the bounds of a duration field.
-
-    `issuer.api.schema` turns the bounds into CEL rules, `issuer.api.spec` checks them.
-
-    A default that nobody wrote never contradicts what somebody wrote: it gives way. The API server fills in the
-    defaults of a schema before it asks the rules, which then cannot tell one from the other. So the default of a field
-    that is compared with another is not in the schema: `issuer.api.spec` fills it in, and the description tells it.
-
-    Args:
-        minimum: the shortest span that makes sense.
-        maximum: the longest.
-        description: for `kubectl explain`; with the default where that is not in the schema.
-        not_above: the field next to it, by its name in YAML, that must be as long or longer where both are written.
-        yields: the default gives way to what is written in other fields, and is not in the schema.
-    """
-    extra = {"minimum": minimum, "maximum": maximum, "not_above": not_above, "yields": yields}
-    return Meta(description=description, extra=extra)
-
-
-def refused(value: str, message: str) -> dict[str, Any]:
-    """For `Meta.extra` of a text: a value that it must not have, and what is said of it; a rule of the CRD too."""
-    return {"refused": value, "message": message}
-
-
-@cache
-def ordered_durations(type_: type[Struct]) -> tuple[tuple[inspect.Field, inspect.Field], ...]:
-    """Pairs of fields of which the first must not be longer than the second (`not_above` of `bounds`)."""
-    described = inspect.type_info(type_)
-    assert isinstance(described, inspect.StructType)
-    by_name = {one.encode_name: one for one in described.fields}
-    return tuple(
-        (one, by_name[above])
-        for one in described.fields
-        if isinstance(one.type, inspect.Metadata) and (above := (one.type.extra or {}).get("not_above"))
-    )
 
 
 MAX_NAME: Final = 253

@@ -19,7 +19,7 @@ from msgspec import inspect
 
 from issuer.api import duration
 from issuer.api.duration import Duration
-from issuer.api.issuer import ordered_durations
+from issuer.api.fields import ordered_durations
 
 Schema = dict[str, Any]
 

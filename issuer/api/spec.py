@@ -21,6 +21,7 @@ from msgspec import inspect
 
 from issuer.api import duration
 from issuer.api.duration import Duration, InvalidDurationError
+from issuer.api.fields import ordered_durations
 from issuer.api.issuer import (
     CALLS_ONLY,
     IN_PROCESS,
@@ -34,7 +35,6 @@ from issuer.api.issuer import (
     Timeouts,
     Trust,
     no_effect,
-    ordered_durations,
 )
 from issuer.api.issuerstatus import MAX_AUTHORITIES
 from issuer.api.meta import without_nulls

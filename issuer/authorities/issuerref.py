@@ -34,7 +34,8 @@ from msgspec import Meta, Struct
 from issuer.api import request as api
 from issuer.api.condition import TRUE
 from issuer.api.duration import human
-from issuer.api.issuer import GROUP, MAX_NAME, refused
+from issuer.api.fields import refused
+from issuer.api.issuer import GROUP, MAX_NAME
 from issuer.api.request import IssuerRef
 from issuer.api.spec import decode_config
 from issuer.authorities.base import Signed

@@ -7,7 +7,7 @@ The demo, the benchmarks and the component tests play on it. The controller is w
 from __future__ import annotations
 
 import asyncio
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import msgspec
@@ -20,6 +20,7 @@ from issuer.authorities.issuerref import AUTHORITY_LABEL
 from issuer.controllers.program import Options, Program
 from issuer.kube.client import TIMEOUT, KubeClient
 from issuer.kube.errors import UnreachableError
+from issuer.kube.wire import Wire
 from issuer.observe.metrics import Metrics
 from issuer.sandbox import objects
 from issuer.sandbox.cdn import MockCDN
@@ -27,7 +28,7 @@ from issuer.sandbox.cluster import Cluster
 
 if TYPE_CHECKING:
     import builtins
-    from collections.abc import Callable, Iterable
+    from collections.abc import AsyncIterator, Callable, Iterable
     from types import TracebackType
 
     import aiohttp
@@ -95,15 +96,24 @@ class StageCluster(Protocol):
         """End every watch."""
 
 
-class _Line(KubeClient):
-    """A client whose line can be cut, as that of a process that is killed."""
+class _Line(Wire):
+    """A wire that can be cut, as that of a process that is killed."""
 
     is_cut = False
 
-    async def _request(self, *args: Any, **kwargs: Any) -> aiohttp.ClientResponse:
+    @asynccontextmanager
+    async def open(self, *args: Any, **kwargs: Any) -> AsyncIterator[aiohttp.ClientResponse]:
+        """As ever, while it is whole."""
         if self.is_cut:
             raise UnreachableError("the process was killed", sent=False)
-        return await super()._request(*args, **kwargs)
+        async with super().open(*args, **kwargs) as response:
+            yield response
+
+
+class _Client(KubeClient):
+    def __init__(self, access: Access, *, timeout: float, **options: Any) -> None:
+        super().__init__(access, timeout=timeout, **options)
+        self._wire = self.line = _Line(access, connect=timeout / 2, fence=self._ask_guard)
 
 
 class Replica:
@@ -117,7 +127,7 @@ class Replica:
 
     def __init__(self, access: Access, options: Options, *, kube_timeout: float = TIMEOUT) -> None:
         self.metrics = Metrics()
-        self._client = _Line(access, timeout=kube_timeout, observer=self.metrics.api_call)
+        self._client = _Client(access, timeout=kube_timeout, observer=self.metrics.api_call)
         self.program = Program(self._client, self.metrics, options)
         self._client.guard = self.program.may_write
         self._stop = asyncio.Event()
@@ -130,7 +140,7 @@ class Replica:
 
     async def kill(self) -> None:
         """End it in the middle of whatever it does, as SIGKILL does: nothing is delivered, no Lease released."""
-        self._client.is_cut = True
+        self._client.line.is_cut = True
         self.running.cancel()
         await asyncio.gather(self.running, return_exceptions=True)
         await self.program.transport.aclose()  # a task that is cancelled before its first step cleans up nothing

@@ -1,8 +1,8 @@
 """Calls to the Kubernetes API: bytes in, bytes out, an error type for everything else.
 
 Typed models cost five times as much as decoding the few fields that are read, and the library's own client neither
-checks the status of a raw answer nor has a timeout. So the calls are made here, on one aiohttp session: every one has
-a timeout, every status is looked at, redirects are not followed, and every failure is a `KubeError`.
+checks the status of a raw answer nor has a timeout. So the calls are made here (`wire` has each one's exchange): every
+one has a timeout, and every failure is a `KubeError`.
 
 Calls wait for the client-side rate limit and for a free place before their timeout starts. The places are bulkheads:
 reading and writing of each resource have their own, so that status writes that hang (in an admission webhook, say) hold
@@ -15,22 +15,21 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
-from urllib.parse import urlencode
 
-import aiohttp
 import msgspec
 from aiolimiter import AsyncLimiter
-from yarl import URL
 
 from issuer.kube.access import Access, locate
-from issuer.kube.errors import ApiError, InvalidError, KubeError, UnreachableError, error_from
+from issuer.kube.errors import ApiError, InvalidError, KubeError, UnreachableError
 from issuer.kube.resource import LEASES, Resource
+from issuer.kube.wire import Wire, lines
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
-    from types import SimpleNamespace
+
+    from yarl import URL
 
 T = TypeVar("T")
 
@@ -39,10 +38,6 @@ TIMEOUT: Final = 10.0
 BURST: Final = 40
 IN_FLIGHT: Final = 100
 """Places for each class of calls."""
-MAX_LINE: Final = 64 * 1024 * 1024
-"""Bytes of one line of a watch. etcd takes 1.5 MiB of an object, but what is built in (CRDs) can be larger."""
-MAX_ERROR_BODY: Final = 64 * 1024
-UNAUTHORIZED: Final = 401
 MERGE_PATCH: Final = "application/merge-patch+json"
 
 
@@ -78,7 +73,8 @@ class KubeClient:
         self._limiter = AsyncLimiter(burst, burst / rate) if rate else None
         self._places = defaultdict[tuple[Resource, bool], asyncio.Semaphore](lambda: asyncio.Semaphore(in_flight))
         self._observer = observer
-        self._session: aiohttp.ClientSession | None = None
+        # Half, so that a call that never left can be told from one whose answer was lost.
+        self._wire = Wire(access, connect=timeout / 2, fence=self._ask_guard)
 
     @classmethod
     async def connect(cls, kubeconfig: str | None = None, context: str | None = None, **options: Any) -> KubeClient:
@@ -111,21 +107,15 @@ class KubeClient:
             UnreachableError: nothing answers.
         """
         try:
-            async with self._open("GET", self._url("/version", None), patience=self._timeout):
+            async with self._wire.open("GET", self._wire.url("/version"), patience=self._timeout):
                 pass
         except ApiError:
             pass
 
     async def read(self, path: str) -> bytes:
         """Read what is no resource, such as a schema. Raises KubeErrors."""
-        url = self._url(path, None)
-        try:
-            async with asyncio.timeout(self._timeout), self._open("GET", url, patience=self._timeout) as response:
-                return await response.read()
-        except TimeoutError:
-            raise UnreachableError(f"GET {path}: no answer within {self._timeout:g} s") from None
-        except (aiohttp.ClientError, OSError) as error:
-            raise UnreachableError(f"GET {path}: the answer broke off: {_told(error)}") from None
+        _, answer = await self._wire.read("GET", self._wire.url(path), within=self._timeout)
+        return answer
 
     async def get(self, resource: Resource, namespace: str, name: str) -> bytes:
         """Read one object. Raises KubeErrors, as all calls here do."""
@@ -185,36 +175,23 @@ class KubeClient:
         Raises:
             KubeError: the watch was refused, or the connection broke or fell silent.
         """
-        url = self._url(resource.path(namespace), query)
+        url = self._wire.url(resource.path(namespace), query)
         async with (
             self._watched("watch", resource) as note,
             # The API server sends the headers at once (apiserver: `pkg/endpoints/handlers/watch.go`), so that an answer
             # that has not begun within the time of a call will not come; only afterwards may it be silent for long.
-            self._open("GET", url, patience=min(inactivity, self._timeout)) as response,
+            self._wire.open("GET", url, patience=min(inactivity, self._timeout)) as response,
         ):
             note(response.status)
             if opened is not None:
                 opened()
-            pending = bytearray()
-            while chunk := await _chunk(response, inactivity):
-                pending += chunk
-                if b"\n" not in chunk:
-                    if len(pending) > MAX_LINE:
-                        raise UnreachableError(f"a line of a watch is longer than {MAX_LINE} bytes")
-                    continue
-                *lines, rest = bytes(pending).split(b"\n")
-                pending = bytearray(rest)
-                for line in lines:
-                    if line.strip():
-                        yield line
+            async with aclosing(lines(response, inactivity)) as found:
+                async for line in found:
+                    yield line
 
     async def close(self) -> None:
         """Give up all connections."""
-        if self._session is not None:
-            await self._session.close()
-            # TLS connections need a turn of the loop to say goodbye; without it aiohttp leaves transports open.
-            await asyncio.sleep(0)
-            self._session = None
+        await self._wire.close()
 
     async def __aenter__(self) -> Self:
         return self
@@ -235,7 +212,7 @@ class KubeClient:
         body: bytes = b"",
         content_type: str = "application/json",
     ) -> bytes:
-        url = self._url(resource.path(namespace, name, subresource), query)
+        url = self._wire.url(resource.path(namespace, name, subresource), query)
         if resource == LEASES:
             return await self._observed(verb, method, url, resource, body, content_type)
         if self._limiter is not None:
@@ -248,17 +225,7 @@ class KubeClient:
     ) -> bytes:
         fenced = method != "GET" and resource != LEASES
         async with self._watched(verb, resource) as note:
-            try:
-                async with (
-                    asyncio.timeout(self._timeout),
-                    self._open(method, url, body, content_type, patience=self._timeout, fenced=fenced) as response,
-                ):
-                    answer = await response.read()
-                    status = response.status
-            except TimeoutError:
-                raise UnreachableError(f"{method} {url.path}: no answer within {self._timeout:g} s") from None
-            except (aiohttp.ClientError, OSError) as error:
-                raise UnreachableError(f"{method} {url.path}: the answer broke off: {_told(error)}") from None
+            status, answer = await self._wire.read(method, url, body, content_type, within=self._timeout, fenced=fenced)
             if not answer.lstrip().startswith(b"{"):
                 raise UnreachableError(f"{method} {url.path}: the answer is not a Kubernetes object")
             note(status)
@@ -281,87 +248,9 @@ class KubeClient:
             note(error.status if isinstance(error, ApiError) else type(error).__name__)
             raise
 
-    @asynccontextmanager
-    async def _open(
-        self,
-        method: str,
-        url: URL,
-        body: bytes = b"",
-        content_type: str = "",
-        *,
-        patience: float,
-        fenced: bool = False,
-    ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """An answer whose status says yes; a 401 is tried once more if there is a newer credential by now."""
-        token = await self._access.authorization()
-        response = await self._request(method, url, body, content_type, token, patience, fenced=fenced)
-        try:
-            if response.status == UNAUTHORIZED and await self._access.renew(token):
-                response.release()
-                token = await self._access.authorization()
-                response = await self._request(method, url, body, content_type, token, patience, fenced=fenced)
-            if not 200 <= response.status < 300:  # noqa: PLR2004 - HTTP's own borders
-                raise error_from(response.status, await _error_body(response, patience), response.headers)
-            yield response
-        finally:
-            # A body that was read to its end leaves the connection to the next call; any other ends it.
-            response.release() if response.content.is_eof() else response.close()
-
-    async def _request(
-        self, method: str, url: URL, body: bytes, content_type: str, token: str | None, patience: float, *, fenced: bool
-    ) -> aiohttp.ClientResponse:
-        headers = {"Accept": "application/json"}
-        if body:
-            headers["Content-Type"] = content_type
-        if token:
-            headers["Authorization"] = token
-        try:
-            async with asyncio.timeout(patience):
-                return await self._opened_session().request(
-                    method,
-                    url,
-                    data=body or None,
-                    headers=headers,
-                    allow_redirects=False,
-                    proxy=self._access.proxy,
-                    server_hostname=self._access.server_hostname,
-                    trace_request_ctx=fenced,
-                )
-        except TimeoutError as error:
-            sent = not isinstance(error, aiohttp.ConnectionTimeoutError)
-            raise UnreachableError(f"{method} {url.path}: no answer within {patience:g} s", sent=sent) from None
-        except (aiohttp.ClientConnectorError, aiohttp.InvalidURL) as error:
-            raise UnreachableError(f"{method} {url.path}: no connection: {_told(error)}", sent=False) from None
-        except (aiohttp.ClientError, OSError) as error:
-            raise UnreachableError(f"{method} {url.path}: {_told(error)}") from None
-
-    def _opened_session(self) -> aiohttp.ClientSession:
-        if self._session is None:
-            self._session = aiohttp.ClientSession(
-                # No limit of connections: a Lease call must not queue behind a hundred that hang.
-                connector=aiohttp.TCPConnector(limit=0, ssl=self._access.ssl or True),
-                cookie_jar=aiohttp.DummyCookieJar(),
-                # Half, so that a call that never left can be told from one whose answer was lost.
-                timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._timeout / 2),
-                # Proxies are in `access`; aiohttp would read .netrc along with them, in a thread, at every call.
-                trust_env=False,
-                trace_configs=[self._fence()],
-            )
-        return self._session
-
-    def _fence(self) -> aiohttp.TraceConfig:
-        async def ask(_session: aiohttp.ClientSession, context: SimpleNamespace, _params: object) -> None:
-            if context.trace_request_ctx and self.guard is not None:
-                self.guard()
-
-        trace = aiohttp.TraceConfig()
-        # Despite its name it comes before the headers are written (StreamWriter.write_headers).
-        trace.on_request_headers_sent.append(ask)
-        return trace
-
-    def _url(self, path: str, query: Mapping[str, str] | None) -> URL:
-        # `encoded`, so that yarl leaves the quoting of names as it is.
-        return URL(f"{self._access.url}{path}" + (f"?{urlencode(query)}" if query else ""), encoded=True)
+    def _ask_guard(self) -> None:
+        if self.guard is not None:
+            self.guard()
 
 
 def decode(answer: bytes, decoder: msgspec.json.Decoder[T]) -> T:
@@ -381,29 +270,3 @@ def _named(name: str) -> str:
     if not name:
         raise InvalidError(400, "BadRequest", "the object has no name")
     return name
-
-
-async def _chunk(response: aiohttp.ClientResponse, inactivity: float) -> bytes:
-    try:
-        async with asyncio.timeout(inactivity):
-            return await response.content.readany()
-    except TimeoutError:
-        raise UnreachableError(f"the watch was silent for {inactivity:g} s") from None
-    except (aiohttp.ClientError, OSError) as error:
-        raise UnreachableError(f"the watch broke off: {_told(error)}") from None
-
-
-async def _error_body(response: aiohttp.ClientResponse, patience: float) -> bytes:
-    """What there is of an error's body; the status alone tells enough, so a broken body is no second error."""
-    body = bytearray()
-    try:
-        async with asyncio.timeout(patience):
-            while len(body) < MAX_ERROR_BODY and (chunk := await response.content.readany()):
-                body += chunk
-    except (TimeoutError, aiohttp.ClientError, OSError):
-        pass
-    return bytes(body[:MAX_ERROR_BODY])
-
-
-def _told(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

@@ -22,7 +22,7 @@ async def test_status_writes_that_hang_do_not_keep_another_issuer_from_signing(
     new_stage: NewStage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     places = 4
-    monkeypatch.setattr(stage_module, "_Line", partial(stage_module._Line, in_flight=places))
+    monkeypatch.setattr(stage_module, "_Client", partial(stage_module._Client, in_flight=places))
     async with new_stage(hurried(grace=0.1)) as stage:
         await stage.apply(objects.issuer("local", [stage.backup()], namespace=stage.namespace))
         await led(stage)

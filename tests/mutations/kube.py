@@ -8,6 +8,7 @@ from tests.mutations.mutation import Mutation
 
 _LEASE: Final = "issuer/kube/lease.py"
 _CLIENT: Final = "issuer/kube/client.py"
+_WIRE: Final = "issuer/kube/wire.py"
 _INFORMER: Final = "issuer/kube/informer.py"
 _REFLECTOR: Final = "issuer/kube/reflector.py"
 _QUEUE: Final = "issuer/kube/queue.py"
@@ -104,8 +105,8 @@ MUTATIONS: Final = (
     ),
     Mutation(
         "a write is sent by a process that has lost its lease while it connected",
-        _CLIENT,
-        old="            if context.trace_request_ctx and self.guard is not None:\n",
+        _WIRE,
+        old="            if context.trace_request_ctx:\n",
         new="            if False:\n",
         tests=_CLIENT_TESTS,
     ),
@@ -139,7 +140,7 @@ MUTATIONS: Final = (
     ),
     Mutation(
         "a watch that is silent for ever is waited for",
-        _CLIENT,
+        _WIRE,
         old="        async with asyncio.timeout(inactivity):\n",
         new="        if True:\n",
         tests=("unit/kube/test_kube_client.py::test_a_half_open_connection_ends_by_inactivity",),

@@ -8,7 +8,7 @@ import pytest
 from msgspec import Meta, Struct
 
 from issuer.api.duration import PATTERN, Duration
-from issuer.api.issuer import bounds
+from issuer.api.fields import bounds
 from issuer.api.schema import of_struct
 
 

@@ -385,7 +385,7 @@ async def test_a_line_of_five_megabytes_is_read() -> None:
 
 
 async def test_a_line_without_an_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("issuer.kube.client.MAX_LINE", 1000)
+    monkeypatch.setattr("issuer.kube.wire.MAX_LINE", 1000)
     async with server(streaming(b"x" * 2000, then=60)) as url, KubeClient.for_url(url) as client:
         with pytest.raises(UnreachableError, match="longer than"):
             await lines_of(client)
