@@ -23,7 +23,7 @@ from issuer.cli import documents, issuerfile
 from issuer.cli.cluster import INTERRUPTED
 from issuer.cli.environment import Command
 from issuer.cli.parameters import Days, ListedText, Seconds
-from issuer.controllers.decision import cause_of
+from issuer.controllers.causes import cause_of
 from issuer.controllers.issuercache import IssuerCache
 from issuer.observe import logs
 from issuer.pki.csr import MAX_PEM, InvalidRequestError, SigningRequest, parse_pem

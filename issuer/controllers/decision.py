@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 from issuer.api import request as api
 from issuer.api.duration import Duration, InvalidDurationError, human
 from issuer.api.issuer import CLUSTER_ISSUER_KIND, GROUP, ISSUER_KIND
+from issuer.controllers.causes import cause_of, event_of, final, reasons, summary
 from issuer.pki import csr
 from issuer.signing.failures import moment
 from issuer.signing.plan import Issued, NotIssued
@@ -34,8 +35,6 @@ LATE_ISSUER: Final = timedelta(minutes=10)
 seen: Certificates may have been applied hours before this controller was installed."""
 
 
-CAUSES: Final = ("InProgress", "Unavailable", "RateLimited", "Unauthorized", "Rejected", "Unsupported")
-"""Causes of `AuthorityError`, the one that is most likely to pass first."""
 KINDS: Final = (ISSUER_KIND, CLUSTER_ISSUER_KIND)
 
 SIGNED: Final = "Signed"
@@ -236,10 +235,10 @@ def _decide_approved(request: Request, issuer: IssuerView | None, now: datetime,
     last = _telling(history)
     if last is not None and last.terminal:
         return Fail(
-            message=_final(last.failures),
-            event=_event(last.failures),
+            message=final(last.failures),
+            event=event_of(last.failures),
             cause=cause_of(last.failures),
-            why=_summary(last.failures),
+            why=summary(last.failures),
         )
     if late and (history.had_turn or (last is not None and last.attempted)):
         failures = last.failures if last else ()
@@ -247,7 +246,7 @@ def _decide_approved(request: Request, issuer: IssuerView | None, now: datetime,
             message=_overdue(issuer.deadline, failures),
             event="DeadlineExceeded",
             cause=cause_of(failures),
-            why=_summary(failures),
+            why=summary(failures),
         )
     if isinstance(history.outcome, NotIssued):
         return _pend(last or history.outcome, request.approved_at or now, expires, history.turns)
@@ -266,11 +265,11 @@ def _pend(outcome: NotIssued, since: datetime, expires: datetime, turns: int) ->
     tried = f", {turns} attempt{'' if turns == 1 else 's'}" if turns else ""
     until = f"retrying until {moment(expires)}"
     return Pend(
-        message=f"{_reasons(outcome.failures)}; pending since {moment(since)}{tried}; {until}",
+        message=f"{reasons(outcome.failures)}; pending since {moment(since)}{tried}; {until}",
         cause=cause_of(outcome.failures),
-        why=_summary(outcome.failures),
+        why=summary(outcome.failures),
         until=until,
-        event=_event(outcome.failures),
+        event=event_of(outcome.failures),
         retry_in=outcome.retry_in,
         expires=expires,
     )
@@ -343,27 +342,12 @@ def restriction(request: Request) -> frozenset[str]:
     return frozenset(filter(None, names))
 
 
-def cause_of(failures: Sequence[AuthorityError]) -> str:
-    """Why nobody signed, in a word that a program can act on: the cause that is most likely to pass.
-
-    Unavailable, RateLimited and Unauthorized are trouble of an authority, InProgress is none; Rejected and Unsupported
-    are what the authorities think of the request. NotAsked: none could be asked in the time there was.
-    """
-    causes = {failure.cause for failure in failures}
-    return next((cause for cause in CAUSES if cause in causes), "NotAsked")
-
-
-def _summary(failures: Sequence[AuthorityError]) -> str:
-    """What each authority came to: the same for the same reasons, whatever the attempt."""
-    return "; ".join(" ".join(filter(None, (one.authority, one.reason, one.code))) for one in failures)
-
-
 def _invalid(message: str) -> Fail:
     return Fail(message=message, event="InvalidRequest", cause="InvalidRequest")
 
 
 def _issue(issued: Issued) -> Issue:
-    passed_over = _reasons(issued.passed_over) if issued.passed_over else ""
+    passed_over = reasons(issued.passed_over) if issued.passed_over else ""
     lifetime = human(issued.granted.total_seconds())
     if abs(issued.granted - issued.requested) > timedelta(hours=1):
         lifetime += f" ({human(issued.requested.total_seconds())} asked for)"
@@ -389,20 +373,5 @@ def _denial(request: Request) -> str:
 
 
 def _overdue(deadline: float, failures: Sequence[AuthorityError]) -> str:
-    known = _final(failures) if failures else "no authority could be asked"
+    known = final(failures) if failures else "no authority could be asked"
     return f"not signed within the deadline of {human(deadline)} after approval: {known}"
-
-
-def _reasons(failures: Sequence[AuthorityError]) -> str:
-    return "; ".join(str(failure) for failure in failures) or "no authority may sign this request"
-
-
-def _final(failures: Sequence[AuthorityError]) -> str:
-    """As `_reasons`, for a request that has ended: nothing is tried again for it."""
-    return "; ".join(failure.final for failure in failures) or "no authority may sign this request"
-
-
-def _event(failures: Sequence[AuthorityError]) -> str:
-    """The reason of the event: the cause or a narrower word for it, where all authorities share one."""
-    reasons = {failure.reason for failure in failures}
-    return f"Authority{reasons.pop()}" if len(reasons) == 1 else "AuthoritiesFailed"

@@ -32,12 +32,11 @@ from issuer.controllers.delivery import Delivery, perhaps_applied
 from issuer.controllers.issuercache import IssuerId
 from issuer.controllers.manager import Chore, StoppingError
 from issuer.controllers.memory import ENDED, RequestId, RequestMemory, RequestState, identify, issuer_of
-from issuer.controllers.orders import make_order
 from issuer.controllers.topics import AccountRecovered, ChildChanged, IssuerChanged
 from issuer.controllers.triggers import WRITES, RequestTriggers, lane_of
+from issuer.controllers.turns import Turns
 from issuer.kube.errors import KubeError, LeaseLostError
 from issuer.signing.checks import WATCH_EVERY
-from issuer.signing.plan import Issued, NotIssued
 
 if TYPE_CHECKING:
     import random
@@ -55,7 +54,6 @@ if TYPE_CHECKING:
     from issuer.kube.queue import WorkQueue
     from issuer.observe.metrics import Measure
     from issuer.signing.engine import FailoverEngine
-    from issuer.signing.plan import IssuerPlan
 
 
 LEAST: Final = timedelta(seconds=0.1)
@@ -115,6 +113,7 @@ class RequestController:
         self._queue = queue
         self._agenda = Agenda(queue)
         self.memory = RequestMemory(_loop_time)
+        self._turns = Turns(engine, pace, random, now, retried=reporter.retried)
         self._approvals = ApprovalWatch(reporter.unapproved)
         self.triggers = RequestTriggers(
             requests=requests,
@@ -229,7 +228,9 @@ class RequestController:
             if not decision.late and decision.expires - now < LEAST:
                 # A go that has no time says nothing. At the deadline one that never had any gets a whole attempt.
                 return self._wait(state, math.inf, decision.expires, now)
-            outcome = await self._turn(state, decision, entry.plan)
+            if not decision.late:
+                self.triggers.expect(state)
+            outcome = await self._turns.take(state, decision, entry.plan)
             request = state.request = self._current(state.id) or request
             now = self._now()
             decision = decide(request, view, now, self.triggers.history(request, state, outcome))
@@ -242,37 +243,6 @@ class RequestController:
             case _:
                 return Result(look_again_at=_loop_time(), lane=lane_of(request, state))
 
-    async def _turn(self, state: RequestState, turn: Sign, plan: IssuerPlan) -> Issued | NotIssued:
-        """One go at the authorities; past the deadline, one attempt at each and no more."""
-        request = state.request
-        deadline = _loop_time() + (turn.expires - self._now()) / timedelta(seconds=1)
-        if turn.late:
-            attempts = (planned.common.timeouts.attempt.seconds for planned in plan.authorities)
-            deadline = _loop_time() + sum(attempts)
-        else:
-            self.triggers.expect(state)
-        outcome = await self._engine.sign(
-            make_order(request, turn.csr, turn.duration, turn.expires),
-            plan,
-            deadline=deadline,
-            only=turn.only,
-            single_attempt=turn.late,
-        )
-        state.turns += 1
-        if state.turns > 1:
-            self._reporter.retried(request)
-        state.only = turn.only
-        if isinstance(outcome, NotIssued):
-            outcome = outcome.after(state.last)
-            if outcome.failures or state.last is None:
-                state.last = outcome
-            state.had_turn |= outcome.attempted
-            pause = 0.0 if outcome.accepted else self._pace.turn(state.turns, self._random)
-            state.turn_due = _loop_time() + max(outcome.retry_in, pause)
-        else:
-            state.issued = outcome
-        return outcome
-
     def _survive(self, request: Request, error: Exception) -> Result:
         """A defect of ours: try again as if the authorities were down, and end the request at its deadline."""
         self._reporter.crashed(request, error)
@@ -280,8 +250,7 @@ class RequestController:
         state = self.memory.note(request, now)
         if state is None:
             return OVER
-        state.turns += 1
-        state.turn_due = _loop_time() + self._pace.turn(state.turns, self._random)
+        self._turns.failed(state)
         left = (self.triggers.expiry(state, now) - now) / timedelta(seconds=1)
         if request.is_approved and left <= 0:
             message = (

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from issuer.authorities.base import CallTimeouts, Session
     from issuer.signing.account import Account
     from issuer.signing.context import EngineContext
-    from issuer.signing.ledger import Entry
+    from issuer.signing.entry import Entry
     from issuer.signing.registry import AuthorityState
 
 PATIENCE: Final = 1.0

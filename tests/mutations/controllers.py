@@ -10,6 +10,7 @@ _AGENDA: Final = "issuer/controllers/agenda.py"
 _TRIGGERS: Final = "issuer/controllers/triggers.py"
 _MEMORY: Final = "issuer/controllers/memory.py"
 _REQUESTS: Final = "issuer/controllers/requests.py"
+_TURNS: Final = "issuer/controllers/turns.py"
 _DELIVERY: Final = "issuer/controllers/delivery.py"
 _DECISION: Final = "issuer/controllers/decision.py"
 _MANAGER: Final = "issuer/controllers/manager.py"
@@ -164,10 +165,22 @@ MUTATIONS: Final = (
     ),
     Mutation(
         "what is signed is signed again when it is decided anew",
-        _REQUESTS,
+        _TURNS,
         old="            state.issued = outcome\n",
         new="            pass\n",
         tests=_component("test_request_agenda", "test_what_is_signed_is_not_signed_again_though_it_is_decided_anew"),
+    ),
+    Mutation(
+        "at the deadline that there was no time hides what the authority had said",
+        _TURNS,
+        old="        outcome = outcome.after(state.last)\n",
+        new="",
+        tests=(
+            (
+                "unit/controllers/test_request_properties.py::"
+                "test_goes_without_time_for_a_call_leave_the_message_what_the_last_call_came_to"
+            ),
+        ),
     ),
     Mutation(
         "a result whose write may have arrived is revoked",

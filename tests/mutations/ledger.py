@@ -7,6 +7,7 @@ from typing import Final
 from tests.mutations.mutation import Mutation
 
 _FILE: Final = "issuer/signing/ledger.py"
+_ENTRY: Final = "issuer/signing/entry.py"
 _TESTS: Final = ("unit/signing/test_ledger.py",)
 _SUSPECTS: Final = ("unit/signing/test_engine_suspects.py",)
 
@@ -41,14 +42,14 @@ MUTATIONS: Final = (
     ),
     Mutation(
         "a lost answer is suspected for no longer than the call",
-        _FILE,
+        _ENTRY,
         old="return self.first_sent is not None and self.looked < self.over",
         new="return self.first_sent is not None and self.looked < self.sent",
         tests=_TESTS,
     ),
     Mutation(
         "a replaced credential makes a suspicion forgotten",
-        _FILE,
+        _ENTRY,
         old="return self.account == account or self.authority.full_name == authority.full_name",
         new="return self.account == account",
         tests=_TESTS,

@@ -20,7 +20,7 @@ MUTATIONS: Final = (
     Mutation(
         "a request that failed at its deadline speaks of a next attempt",
         _DECISION,
-        old='    known = _final(failures) if failures else "no authority could be asked"\n',
+        old='    known = final(failures) if failures else "no authority could be asked"\n',
         new='    known = _reasons(failures) if failures else "no authority could be asked"\n',
         tests=_DECISION_TESTS,
     ),
