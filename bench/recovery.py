@@ -3,7 +3,8 @@
 All requests fail while the provider hangs; then it is back, and nobody types a thing. cert-manager has its own backoff
 of an hour. Measured is when each Certificate is Ready, and how often each was signed. Beside it, what cert-manager
 alone would do: when its backoff for each of these failures would be over, from `lastFailureTime` and
-`failedIssuanceAttempts` (`pkg/controller/certificates/trigger`).
+`failedIssuanceAttempts` (`pkg/controller/certificates/trigger`); 1.9.1 counts no failures, and waits for an hour after
+each.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import uvloop
 from issuer.api.meta import parse_time
 from tests.component.rig import POST
 from tests.controlplane import build
-from tests.controlplane.fixtures import install
+from tests.controlplane.fixtures import NEWEST, install
 from tests.controlplane.plane import ControlPlane
 from tests.e2e.certmanager import CertManager
 from tests.e2e.controller import Controller
@@ -33,6 +34,8 @@ from tests.e2e.world import Cluster, World, read_condition
 if TYPE_CHECKING:
     from tests.controlplane.plane import Manifest
 
+OLD: Final = "1.9.1"
+"""The version that the incident happened with."""
 HOUR: Final = 3600.0
 LONGEST: Final = 32 * HOUR
 """cert-manager's least and longest backoff."""
@@ -53,9 +56,9 @@ async def until(condition: Any, what: str) -> float:
 
 
 def failed(certificate: Manifest) -> bool:
-    """Whether cert-manager has counted a failure and waits."""
+    """Whether cert-manager has noted a failure and waits."""
     status = certificate.get("status", {})
-    return bool(status.get("failedIssuanceAttempts")) and read_condition(certificate, "Issuing")[0] != "True"
+    return "lastFailureTime" in status and read_condition(certificate, "Issuing")[0] != "True"
 
 
 def left_alone(certificate: Manifest) -> timedelta:
@@ -63,11 +66,11 @@ def left_alone(certificate: Manifest) -> timedelta:
     status = certificate["status"]
     last = parse_time(status["lastFailureTime"])
     assert last is not None
-    wait = min(HOUR * 2 ** (status["failedIssuanceAttempts"] - 1), LONGEST)
+    wait = min(HOUR * 2 ** (status.get("failedIssuanceAttempts", 1) - 1), LONGEST)
     return last + timedelta(seconds=wait) - datetime.now(UTC)
 
 
-async def measure(cluster: Cluster, number: int, per_minute: int) -> None:
+async def measure(cluster: Cluster, number: int, per_minute: int, version: str) -> None:
     """Play it and print what was seen."""
     world = World(cluster)
     await world.start()
@@ -92,7 +95,7 @@ async def measure(cluster: Cluster, number: int, per_minute: int) -> None:
         await until(all_ready, "all are Ready")
         times = sorted(seen.values())
         signed = len(world.cdn.certificates)
-        print(f"{number} Certificates, {per_minute} a minute, all failed at a deadline of {DEADLINE}:")
+        print(f"{number} Certificates, cert-manager {version}, {per_minute} a minute, all failed at {DEADLINE}:")
         print(
             f"  Ready after the provider was back: first {times[0]:.1f} s, half {statistics.median(times):.0f} s, "
             f"last {times[-1]:.0f} s"
@@ -111,20 +114,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.recovery", description=__doc__)
     parser.add_argument("--certificates", type=int, default=200)
     parser.add_argument("--per-minute", type=int, default=30)
+    parser.add_argument("--cert-manager", choices=(OLD, NEWEST), default=NEWEST)
     asked = parser.parse_args()
     binaries = build.find()
     if binaries is None:
         sys.exit("the control plane is not built: run `make control-plane`")
     with ControlPlane(binaries) as plane, ExitStack() as stack:
-        install(plane)
+        install(plane, asked.cert_manager)
+        is_old = asked.cert_manager == OLD
         webhook, controller = Webhook(plane), Controller(plane)
-        certmanager = CertManager(plane, backoff=(HOUR, LONGEST))
-        for server in (webhook, certmanager, controller):
+        certmanager = CertManager(plane, backoff=(HOUR, LONGEST), old=is_old)
+        # The webhook is the newest version's, and knows no objects of the old one.
+        for server in (certmanager, controller) if is_old else (webhook, certmanager, controller):
             stack.callback(server.stop)
             server.start()
         cluster = Cluster(plane=plane, webhook=webhook, certmanager=certmanager, controller=controller)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(measure(cluster, asked.certificates, asked.per_minute))
+            runner.run(measure(cluster, asked.certificates, asked.per_minute, asked.cert_manager))
 
 
 if __name__ == "__main__":
