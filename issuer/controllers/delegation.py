@@ -17,7 +17,7 @@ import msgspec
 from issuer.api import condition
 from issuer.api.condition import FALSE, READY, Condition
 from issuer.api.meta import ObjectMeta
-from issuer.api.request import CertificateRequest, IssuerRef
+from issuer.api.request import GROUP, CertificateRequest, IssuerRef
 from issuer.authorities.delegation import (
     ChangedError,
     DelegationError,
@@ -184,6 +184,11 @@ class ClusterDelegation:
         if ready is not None and ready.status == FALSE:
             message = f"{what}{where} is not ready: {ready.message or ready.reason}"
             return FoundIssuer("IssuerNotReady", message, resource.namespaced)
+        if ready is None and ref.group == GROUP:
+            # cert-manager says of each of its issuers whether it is ready; of others nobody knows whether they ever do.
+            return FoundIssuer(
+                "IssuerNotReady", f"{what}{where} has not said yet that it is ready", resource.namespaced
+            )
         return FoundIssuer(is_namespaced=resource.namespaced)
 
     async def _resource(self, ref: IssuerRef) -> Resource | _Missing:

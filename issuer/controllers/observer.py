@@ -90,6 +90,10 @@ class EngineObserver:
         """Its first signature: its issuers may say so."""
         self._topics.publish(AccountChanged(account))
 
+    def failing(self, account: str) -> None:
+        """Its first failure since it signed: its issuers say so at once, and not at the next check."""
+        self._topics.publish(AccountChanged(account))
+
     def recovered(self, account: str) -> None:
         """What waits for this account may try now."""
         log.info("authority recovered", **self._users.get(account, AccountUser()).fields, account=account)

@@ -5,6 +5,7 @@ The controller's own words are taken where it has some: it has asked the authori
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
@@ -15,6 +16,7 @@ from issuer.api import condition, spec
 from issuer.api.duration import human
 from issuer.api.issuer import CLUSTER_ISSUER_KIND, PLURALS, SecretReference
 from issuer.api.meta import ObjectKey, format_time
+from issuer.api.request import IssuerRef
 from issuer.authorities import ca, cloudflare, issuerref, registry
 from issuer.inspection.findings import ERROR, NOTE, WARNING, Code, Finding, Severity, title
 from issuer.inspection.snapshot import key_of, lease_key
@@ -138,8 +140,10 @@ def _authorities(issuer: Issuer, snapshot: Snapshot) -> Iterator[Finding]:
 
 def _fix(code: Code, state: AuthorityStatus, issuer: Issuer, secrets: list[Needed]) -> str:
     """A Secret is what is to be looked after first; with anything else the state tells more."""
-    if code in ("OtherIssuerMissing", "OtherIssuerNotReady"):
-        return _show_other(state.name, issuer)
+    if code == "OtherIssuerMissing":
+        return _edit(key_of(issuer))
+    if code == "OtherIssuerNotReady" and (ref := stands_for(state.name, issuer)) is not None:
+        return f"kubectl describe {ref.kind.lower()}.{ref.group}{_in(issuer.metadata.namespace)} {ref.name}"
     of_secret = code in ("SecretMissing", "KeyMissing", "CredentialRefused", "Misconfigured")
     if not of_secret or not secrets:
         return describe(key_of(issuer))
@@ -147,17 +151,38 @@ def _fix(code: Code, state: AuthorityStatus, issuer: Issuer, secrets: list[Neede
     return fill(named)
 
 
-def _show_other(authority: str, issuer: Issuer) -> str:
-    """The command that shows the issuer of the cluster that an authority stands for."""
+def stands_for(authority: str, issuer: Issuer) -> IssuerRef | None:
+    """The issuer of the cluster that one of its authorities stands for; None if it stands for none."""
     read = read_spec(issuer)
     named = next((one for one in read.authorities if one.name == authority), None) if read else None
+    if named is None or named.kind != "issuerRef":
+        return None
     try:
-        ref = msgspec.json.decode(named.config, type=issuerref.Config) if named else None
+        config = msgspec.json.decode(named.config, type=issuerref.Config)
     except msgspec.DecodeError:
-        ref = None
-    if ref is None:
-        return describe(key_of(issuer))
-    return f"kubectl describe {ref.kind.lower()}.{ref.group}{_in(issuer.metadata.namespace)} {ref.name}"
+        return None
+    return IssuerRef(group=config.group, kind=config.kind, name=config.name)
+
+
+def let_approve(ref: IssuerRef) -> str:
+    """The command that lets cert-manager's approver approve requests for such an issuer."""
+    # kubectl's own `create clusterrole` refuses signers, which are no resource that any API server has.
+    signer = issuerref.signer(ref)
+    name, group = f"approve-{signer.removesuffix('/*')}", "rbac.authorization.k8s.io"
+    rbac = {"apiVersion": f"{group}/v1", "metadata": {"name": name}}
+    rule = {
+        "apiGroups": ["cert-manager.io"],
+        "resources": ["signers"],
+        "resourceNames": [signer],
+        "verbs": ["approve"],
+    }
+    approver = {"kind": "ServiceAccount", "name": "cert-manager", "namespace": "cert-manager"}
+    bound = {"apiGroup": group, "kind": "ClusterRole", "name": name}
+    both = [
+        {**rbac, "kind": "ClusterRole", "rules": [rule]},
+        {**rbac, "kind": "ClusterRoleBinding", "roleRef": bound, "subjects": [approver]},
+    ]
+    return f"echo '{json.dumps({'apiVersion': 'v1', 'kind': 'List', 'items': both})}' | kubectl apply -f -"
 
 
 def fill(need: Needed) -> str:

@@ -10,6 +10,7 @@ from issuer.api.duration import human
 from issuer.api.issuer import CLUSTER_ISSUER_KIND, GROUP, ISSUER_KIND, PLURALS
 from issuer.api.request import CERTIFICATE_NAME_ANNOTATION, KIND, REASON_DENIED
 from issuer.inspection.findings import ERROR, NOTE, WARNING, Code, Finding, title
+from issuer.inspection.issuers import let_approve, stands_for
 from issuer.inspection.snapshot import IssuerKey, issuer_key
 
 if TYPE_CHECKING:
@@ -121,7 +122,7 @@ def request_trouble(request: CertificateRequest, snapshot: Snapshot, *, explaine
             code="ChildNotApproved",
             object=about,
             sentence=request.told,
-            fix=f"kubectl describe certificaterequests --namespace {namespace} --selector cdn-issuer.io/authority",
+            fix=_let_approve(request, snapshot),
         )
     elif not explained and request.cause not in ("IssuerNotFound", "IssuerNotReady"):
         yield Finding(
@@ -195,6 +196,18 @@ def _unapproved(request: CertificateRequest, about: str, snapshot: Snapshot) -> 
             fix=f"kubectl wait certificaterequests --namespace {request.metadata.namespace} {request.metadata.name} "
             "--for condition=Approved",
         )
+
+
+def _let_approve(request: CertificateRequest, snapshot: Snapshot) -> str:
+    """The command with which what was made on behalf of a request gets approved."""
+    namespace = request.metadata.namespace
+    key = issuer_key(request.issuer_ref, namespace)
+    issuer = snapshot.issuers.get(key) if key else None
+    waits_for = next((one.split()[0] for one in request.told_why.split("; ") if one.endswith(" NotApproved")), "")
+    ref = stands_for(waits_for, issuer) if issuer else None
+    if ref is None:
+        return f"kubectl describe certificaterequests --namespace {namespace} --selector cdn-issuer.io/authority"
+    return let_approve(ref)
 
 
 def _ago(request: CertificateRequest, snapshot: Snapshot) -> str:

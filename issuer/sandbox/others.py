@@ -1,4 +1,4 @@
-"""Other issuers of the cluster: cert-manager's own, as far as requests that name them are signed."""
+"""Other issuers of the cluster: cert-manager's own, as far as they say that they are ready, and sign."""
 
 from __future__ import annotations
 
@@ -52,11 +52,18 @@ class OtherIssuers:
         self._cas: dict[str, SmallCA] = {}
 
     async def run(self) -> None:
-        """Sign until cancelled."""
+        """Say of each issuer that it is ready, and sign, until cancelled."""
         while True:
-            await self._requests.wait_for(lambda: bool(self._due()), timeout=PATIENCE)
+            await self._requests.wait_for(lambda: bool(self._new() or self._due()), timeout=PATIENCE)
+            for issuer in self._new():
+                status = {"conditions": [_ready("IsReady", "it is played")]}
+                meta = issuer["metadata"]
+                await self._requests.set_status("issuers", meta["namespace"], meta["name"], status)
             for request in self._due():
                 await self._sign(request)
+
+    def _new(self) -> list[Manifest]:
+        return [one for one in self._requests.list("issuers") if not _says(one, "Ready")]
 
     def _due(self) -> list[Manifest]:
         return [
@@ -81,15 +88,8 @@ class OtherIssuers:
             not_before=start,
             not_after=start + LIFETIME,
         )
-        ready = {
-            "type": "Ready",
-            "status": "True",
-            "reason": "Issued",
-            "message": f"signed by {called}",
-            "lastTransitionTime": format_time(datetime.now(UTC)),
-        }
         status: dict[str, Any] = {
-            "conditions": [*request["status"]["conditions"], ready],
+            "conditions": [*request["status"]["conditions"], _ready("Issued", f"signed by {called}")],
             "certificate": b64encode(leaf.public_bytes(Encoding.PEM)).decode(),
             "ca": b64encode(ca.pem).decode(),
         }
@@ -97,6 +97,11 @@ class OtherIssuers:
         await self._requests.set_status("certificaterequests", meta["namespace"], meta["name"], status)
 
 
-def _says(request: Manifest, type_: str) -> bool:
-    conditions = request.get("status", {}).get("conditions", ())
+def _ready(reason: str, message: str) -> dict[str, str]:
+    since = format_time(datetime.now(UTC))
+    return {"type": "Ready", "status": "True", "reason": reason, "message": message, "lastTransitionTime": since}
+
+
+def _says(found: Manifest, type_: str) -> bool:
+    conditions = found.get("status", {}).get("conditions", ())
     return any(one["type"] == type_ and one["status"] == "True" for one in conditions)

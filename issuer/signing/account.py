@@ -46,6 +46,8 @@ FADING: Final = 0.8
 """Share of what calls used to take that stays when one takes less."""
 _TICK: Final = 0.001
 """Seconds; a rate limit that lasts less than this is over, because timers of the event loop are no more exact."""
+TELL_EVERY: Final = 10.0
+"""Seconds between two times that its issuers are told of a first failure: failing every other call is no news."""
 _PROBE_GUESS: Final = 5.0
 """Seconds until it is worth looking again while somebody else's probe is under way; its success wakes us sooner."""
 _MOST_WRONG: Final = 1000
@@ -109,6 +111,8 @@ class Account:
         self._observer = observer
         self._consecutive_limits = 0
         self._cool_down = 0.0
+        self._is_well = True
+        self._tell_again = float("-inf")
         self.trial: object | None = None
         self._wrong: dict[str, None] = {}
         self._blocking = asyncio.Event()
@@ -182,6 +186,15 @@ class Account:
     def error(self, error: AuthorityError) -> None:
         """It did not do what it was asked, and that is not the request's fault."""
         self.last_failure, self.last_error = self._now(), error
+
+    def failed(self, error: AuthorityError) -> None:
+        """It did not sign. The first failure since it signed is told, long before a breaker has counted enough."""
+        is_first = self._is_well
+        self._is_well = False
+        self.error(error)
+        if is_first and self.clock() >= self._tell_again:
+            self._tell_again = self.clock() + TELL_EVERY
+            self._observer.failing(self.name)
 
     @property
     def limited_for(self) -> float:
@@ -276,6 +289,7 @@ class Account:
         self.usual = seconds if self.usual is None else max(seconds, FADING * self.usual + (1 - FADING) * seconds)
         is_first, self.last_success = self.last_success is None, self._now()
         self._consecutive_limits = 0
+        self._is_well = True
         self._wrong.clear()
         self._accept(signed=True)
         if is_first:

@@ -117,6 +117,10 @@ class Observer(Protocol):
         """It has signed for the first time since this process knows it."""
         ...
 
+    def failing(self, account: str) -> None:
+        """It has failed, or wants fewer calls, for the first time since it signed."""
+        ...
+
     def recovered(self, account: str) -> None:
         """A breaker closed, or a credential is accepted again: what waits for this account may try now."""
         ...
@@ -156,6 +160,9 @@ class NullObserver:
         """Nothing."""
 
     def proven(self, account: str) -> None:
+        """Nothing."""
+
+    def failing(self, account: str) -> None:
         """Nothing."""
 
     def recovered(self, account: str) -> None:

@@ -215,7 +215,7 @@ class Permit:
         if admission.told or isinstance(error, NotAsked | Untrusted):
             return
         if isinstance(error, Unavailable):
-            account.error(error)
+            account.failed(error)
             counts = error.counts
             if isinstance(error, CutOff):
                 counts = self._budget.is_fair(error.after)
@@ -223,8 +223,8 @@ class Permit:
                 counts = account.is_first_wrong(self._uid)
             (admission.failed if counts else admission.release)()
         elif isinstance(error, RateLimited):
-            account.error(error)
             account.limited(error.retry_after)
+            account.failed(error)
             admission.release()
         elif isinstance(error, Unauthorized):
             account.refused(error)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import cache
+from textwrap import dedent
 from typing import TYPE_CHECKING, Final
 
 from tests.controlplane.plane import ROOT
@@ -53,8 +54,8 @@ def name(page: Path) -> str:
 
 
 def blocks(*languages: str) -> list[Block]:
-    """The blocks of all documents in one of these languages."""
-    return [block for page in pages() for block in _blocks(page) if block.language in languages]
+    """The blocks of all documents in one of these languages; without any, all blocks."""
+    return [block for page in pages() for block in _blocks(page) if not languages or block.language in languages]
 
 
 def commands(block: Block) -> list[str]:
@@ -91,4 +92,4 @@ def _prose(page: Path) -> str:
 def _blocks(page: Path) -> Iterator[Block]:
     text = page.read_text()
     for found in _FENCE.finditer(text):
-        yield Block(name(page), text.count("\n", 0, found.start()) + 1, found["language"], found["text"])
+        yield Block(name(page), text.count("\n", 0, found.start()) + 1, found["language"], dedent(found["text"]))

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 LE = IssuerRef("le", "Issuer", "cert-manager.io")
 WIDE = IssuerRef("le", "ClusterIssuer", "cert-manager.io")
+STEP = IssuerRef("step", "ClusterIssuer", "step.example.com")
 CHILD = ObjectMeta(name="child", namespace="shop", uid="u", resource_version="7")
 APIS = {
     "groups": [
@@ -40,6 +41,7 @@ APIS = {
         {"name": "metrics.k8s.io", "preferredVersion": {"version": "v1"}},
         {"name": "cert-manager.io", "preferredVersion": {"groupVersion": "cert-manager.io/v1", "version": "v1"}},
         {"name": "cdn-issuer.io", "preferredVersion": {"version": "v1alpha1"}},
+        {"name": "step.example.com", "preferredVersion": {"version": "v1"}},
     ]
 }
 KINDS = {
@@ -101,11 +103,27 @@ def ready(status: str, message: str = "") -> dict[str, Any]:
     return {"status": {"conditions": [condition]}}
 
 
-@pytest.mark.parametrize("told", [ready("True"), ready("Unknown"), {}, {"status": {"conditions": "nonsense"}}])
+NOTHING_SAID: list[dict[str, Any]] = [{}, {"status": {"conditions": "nonsense"}}]
+
+
+@pytest.mark.parametrize("told", [ready("True"), ready("Unknown")])
 async def test_one_that_says_nothing_against_itself_is_taken_for_ready(told: dict[str, Any]) -> None:
     server = Server({("shop", "le"): told})
     found = await server.port.issuer(LE, "shop")
     assert (found.problem, found.is_namespaced) == ("", True)
+
+
+@pytest.mark.parametrize("told", NOTHING_SAID)
+async def test_one_of_cert_managers_that_says_nothing_was_made_just_now_and_is_not_ready(told: dict[str, Any]) -> None:
+    found = await Server({("shop", "le"): told}).port.issuer(LE, "shop")
+    assert found.problem == "IssuerNotReady"
+    assert found.message == "Issuer.cert-manager.io le in namespace shop has not said yet that it is ready"
+
+
+@pytest.mark.parametrize("told", NOTHING_SAID)
+async def test_others_need_not_say_anything(told: dict[str, Any]) -> None:
+    found = await Server({("", "step"): told}).port.issuer(STEP, "shop")
+    assert found.problem == ""
 
 
 async def test_one_that_is_not_ready_says_why() -> None:

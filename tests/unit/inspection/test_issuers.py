@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 
 import pytest
@@ -196,13 +197,23 @@ OTHER = {"name": "edge", "issuerRef": {"name": "letsencrypt", "kind": "ClusterIs
 
 
 @pytest.mark.parametrize(
-    ("of_authority", "code"), [("IssuerNotFound", "OtherIssuerMissing"), ("IssuerNotReady", "OtherIssuerNotReady")]
+    ("of_authority", "code", "fix"),
+    [
+        ("IssuerNotFound", "OtherIssuerMissing", "kubectl edit cdnissuers --namespace shop web"),
+        (
+            "IssuerNotReady",
+            "OtherIssuerNotReady",
+            "kubectl describe clusterissuer.cert-manager.io --namespace shop letsencrypt",
+        ),
+    ],
 )
-def test_an_issuer_that_an_authority_stands_for_is_what_is_to_be_looked_at(of_authority: str, code: str) -> None:
+def test_an_issuer_that_an_authority_stands_for_is_what_is_to_be_looked_at(
+    of_authority: str, code: str, fix: str
+) -> None:
     broken = issuer(OTHER, states=[state("edge", of_authority, "it is away")], ready=NOT_READY)
     finding = only(certificate(), request(*PENDING), broken)
     assert (finding.severity, finding.code, finding.sentence) == ("error", code, "authority edge: it is away")
-    assert finding.fix == "kubectl describe clusterissuer.cert-manager.io --namespace shop letsencrypt"
+    assert finding.fix == fix
 
 
 def test_an_issuer_without_an_active_authority_is_told() -> None:
@@ -219,3 +230,7 @@ def test_a_child_that_nobody_approves_is_told() -> None:
     (told,) = (one for one in findings if one.code == "ChildNotApproved")
     assert told.severity == "error"
     assert told.sentence == "edge: CertificateRequest shop/site-1-abc is not approved"
+    given = json.loads(told.fix.removeprefix("echo '").removesuffix("' | kubectl apply -f -"))
+    role, binding = given["items"]
+    assert role["rules"][0]["resourceNames"] == ["clusterissuers.cert-manager.io/*"]
+    assert binding["roleRef"]["name"] == role["metadata"]["name"] == "approve-clusterissuers.cert-manager.io"

@@ -310,6 +310,7 @@ class Heard(NullObserver):
     failovers: list[tuple[str, str, str, str]] = field(default_factory=list)
     recoveries: list[str] = field(default_factory=list)
     proofs: list[str] = field(default_factory=list)
+    failing_accounts: list[str] = field(default_factory=list)
     changes: list[BreakerChange] = field(default_factory=list)
     accounts: dict[str, str] = field(default_factory=dict)
     retries: list[tuple[str, str, str]] = field(default_factory=list)
@@ -350,6 +351,9 @@ class Heard(NullObserver):
 
     def proven(self, account: str) -> None:
         self.proofs.append(account)
+
+    def failing(self, account: str) -> None:
+        self.failing_accounts.append(account)
 
     def recovered(self, account: str) -> None:
         self.recoveries.append(account)

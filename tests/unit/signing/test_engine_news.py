@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from issuer.signing.account import TELL_EVERY
 from issuer.signing.limits import USE_FADES, Limits, LimitSettings
 from issuer.signing.observer import AccountUser
 from issuer.signing.plan import Issued
@@ -90,3 +91,30 @@ async def test_a_token_that_was_given_back_was_not_used() -> None:
     limits = Limits(LimitSettings(rate=1, burst=8, in_flight=100), clock=clock)
     (await limits.acquire(clock() + 60)).release(unused=True)
     assert limits.used == 0
+
+
+@pytest.mark.parametrize("fault", ["http500", "its own", Step("limited", retry_after=1)])
+async def test_the_first_failure_since_it_signed_is_told_and_no_other(fault: Step | str) -> None:
+    heard, edge = Heard(), FakeAuthority(Provider("edge").will("ok", fault, fault, "ok"))
+    machine, plan = engine(heard), plan_of(planned(edge, common(attempts=1, failures=100)))
+    told = []
+    for number in range(4):
+        await machine.sign(order(f"u{number}"), plan, deadline=3600)
+        told.append(len(heard.failing_accounts))
+        await asyncio.sleep(2)
+    assert told == [0, 1, 1, 1]
+
+
+async def test_one_that_fails_every_other_call_is_told_of_now_and_then() -> None:
+    heard, edge = Heard(), FakeAuthority(Provider("edge").will(*("http500", "ok") * 50))
+    machine, plan = engine(heard), plan_of(planned(edge, common(attempts=1, failures=100)))
+    for number in range(100):
+        await machine.sign(order(f"u{number}"), plan, deadline=3600)
+    assert 1 <= len(heard.failing_accounts) <= 1 + clock() / TELL_EVERY
+
+
+async def test_a_check_that_fails_is_told_by_whoever_asked_for_it() -> None:
+    heard, edge = Heard(), FakeAuthority(Provider("edge", check_step=Step("http500")))
+    machine, plan = engine(heard), plan_of(edge)
+    await machine.check(plan.authorities[0])
+    assert heard.failing_accounts == []
