@@ -76,6 +76,12 @@ class CertificateSigningRequest(msgspec.Struct, frozen=True, gc=False):
         return TypeMeta(f"{GROUP}/{VERSION}", KIND)
 
     @property
+    def is_of_our_group(self) -> bool:
+        """Whether its signer is of our group, with a kind of ours or with none that there is."""
+        domain = self.spec.signer_name.partition("/")[0]
+        return domain == ISSUER_GROUP or domain.endswith(f".{ISSUER_GROUP}")
+
+    @property
     def issuer_ref(self) -> IssuerRef:
         """The issuer that its signer is; an empty reference if that is none of ours."""
         domain, _, path = self.spec.signer_name.partition("/")
@@ -184,6 +190,18 @@ class CertificateSigningRequest(msgspec.Struct, frozen=True, gc=False):
         """What each authority came to, as our condition says it; empty if one has signed, or nothing was said."""
         told = condition.find(self.status.conditions, AUTHORITY_CONDITION)
         return told.message if told is not None and told.status == FALSE else ""
+
+    @property
+    def cause(self) -> str:
+        """Why no authority has signed, in a word: the reason of our condition. Empty if one has, or it is not known."""
+        told = condition.find(self.status.conditions, AUTHORITY_CONDITION)
+        return told.reason if told is not None and told.status == FALSE else ""
+
+    @property
+    def failure(self) -> Condition | None:
+        """The condition that says why it has failed; None if it has not."""
+        failed = condition.find(self.status.conditions, FAILED)
+        return failed if failed is not None and failed.status == TRUE else None
 
     def trimmed(self) -> CertificateSigningRequest:
         """The same request as it is kept in memory: of one that has ended, only its identity, its signer, and that."""

@@ -32,6 +32,7 @@ INTERRUPTED: Final = 130
 _RESOURCES: Final = {
     "Certificate": "certificate.cert-manager.io",
     "CertificateRequest": "certificaterequest.cert-manager.io",
+    "CertificateSigningRequest": "certificatesigningrequest.certificates.k8s.io",
     "CDNIssuer": "cdnissuer.cdn-issuer.io",
     "CDNClusterIssuer": "cdnclusterissuer.cdn-issuer.io",
     "Lease": "lease.coordination.k8s.io",

@@ -31,6 +31,9 @@ _ALIASES: Final = {
     "request": "certificaterequest",
     "cr": "certificaterequest",
     "crs": "certificaterequest",
+    "certificatesigningrequests": "certificatesigningrequest",
+    "csr": "certificatesigningrequest",
+    "csrs": "certificatesigningrequest",
     "issuers": "issuer",
     "cdnissuer": "issuer",
     "cdnissuers": "issuer",
@@ -38,7 +41,9 @@ _ALIASES: Final = {
     "cdnclusterissuer": "clusterissuer",
     "cdnclusterissuers": "clusterissuer",
 }
-SUBJECTS: Final = ("all", "certificate", "certificaterequest", "issuer", "clusterissuer")
+SUBJECTS: Final = ("all", "certificate", "certificaterequest", "certificatesigningrequest", "issuer", "clusterissuer")
+_KINDS: Final = f"{', '.join(SUBJECTS[1:-1])} or {SUBJECTS[-1]}"
+_IN_NO_NAMESPACE: Final = ("certificatesigningrequest", "clusterissuer")
 
 
 class SubjectType(click.Choice[str] if TYPE_CHECKING else click.Choice):  # type: ignore[misc]
@@ -71,11 +76,13 @@ def doctor(subject: str, name: str, bundle: Path | None, **flags: Any) -> None:
     Examples:
       cdn-issuer doctor                             all of ours in the namespace of the context
       cdn-issuer doctor certificate www -n shop     one Certificate, and all that it hangs on
+      cdn-issuer doctor csr www                     one CertificateSigningRequest, and the same
       cdn-issuer doctor issuer web -n shop          one CDNIssuer; clusterissuer for a CDNClusterIssuer
       kubectl cdn-issuer doctor -A -o json          everywhere, as a list of objects
       cdn-issuer doctor -n shop --bundle shop.tar.gz
 
-    KIND is all, certificate, certificaterequest, issuer or clusterissuer.
+    KIND is all, certificate, certificaterequest, certificatesigningrequest, issuer or clusterissuer.
+    CertificateSigningRequests are in no namespace, so all of them are looked at with -A only.
 
     It walks from the Certificate over its request, issuer, Secrets and authorities to the controller, and tells the
     cause before what follows from it. It reads and changes nothing. What you may not read is named and left out.
@@ -83,10 +90,10 @@ def doctor(subject: str, name: str, bundle: Path | None, **flags: Any) -> None:
     The exit code is 0 without problems, 1 with one, 2 for wrong usage; warnings and notes are no problems.
     """
     seen = view(flags)
-    if name and not seen.namespace and subject != "clusterissuer":
+    if name and not seen.namespace and subject not in _IN_NO_NAMESPACE:
         raise click.UsageError("an object with a name is in one namespace: give --namespace, or no name")
     if name and subject == "all":
-        raise click.UsageError("say what the name is of: certificate, certificaterequest, issuer or clusterissuer")
+        raise click.UsageError(f"say what the name is of: {_KINDS}")
     target = Target(cast("Subject", subject), seen.namespace, name)
 
     async def work(client: KubeClient) -> int:
@@ -94,7 +101,7 @@ def doctor(subject: str, name: str, bundle: Path | None, **flags: Any) -> None:
         findings = diagnose(snapshot)
         _show(findings, seen.output)
         if bundle is not None:
-            _write(bundle, await gather(client, target, snapshot, findings))
+            _write(bundle, await gather(client, snapshot, findings))
         return int(any(finding.is_error for finding in findings))
 
     with_cluster(seen, work)

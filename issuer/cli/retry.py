@@ -19,6 +19,7 @@ from issuer.cli import issuance
 from issuer.cli.cluster import cluster_options, view, with_cluster
 from issuer.cli.environment import Command
 from issuer.controllers.renewal import Judgement, failure_of, judge
+from issuer.inspection.signingrequests import again
 from issuer.inspection.snapshot import REQUESTS
 from issuer.kube.errors import NotFoundError
 
@@ -36,6 +37,8 @@ _KINDS = {
     "cert": "certificate",
     "certificaterequest": "certificaterequest",
     "cr": "certificaterequest",
+    "certificatesigningrequest": "certificatesigningrequest",
+    "csr": "certificatesigningrequest",
 }
 
 
@@ -65,7 +68,8 @@ def retry(names: tuple[str, ...], **flags: Any) -> None:
     A name alone is that of a Certificate, or else of a CertificateRequest. A request that has failed stays so:
     cert-manager makes a new one. With --all-failed, those that an authority or an approver refused are left alone,
     since they would be refused again. It needs the right to patch certificates/status, and to list
-    certificaterequests. The exit code is 1 if one could not be retried.
+    certificaterequests. A CertificateSigningRequest (csr/www) cannot be retried, and how to make another is said.
+    The exit code is 1 if one could not be retried.
     """
     if bool(names) == flags["all_failed"]:
         raise click.UsageError("give names of Certificates or CertificateRequests, or --all-failed")
@@ -157,6 +161,11 @@ async def _find(client: KubeClient, namespace: str, kind: str, name: str) -> Cer
     Raises:
         _NotRetriedError: there is none, or it has not failed.
     """
+    if kind == "certificatesigningrequest":
+        raise _NotRetriedError(
+            f"CertificateSigningRequest {name} is not retried: until its deadline the controller tries by itself, and "
+            f"Kubernetes opens none again that has ended; to make another: {again(name)}"
+        )
     certificate = await issuance.named(client, namespace, name) if kind != "certificaterequest" else None
     if certificate is None:
         if kind == "certificate":

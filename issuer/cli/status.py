@@ -18,7 +18,7 @@ from issuer.inspection.reader import Reader, Target
 from issuer.kube.errors import KubeError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from issuer.inspection.overview import AuthorityLine, IssuerLine
     from issuer.inspection.snapshot import Snapshot
@@ -42,6 +42,7 @@ def status(watch: bool, **flags: Any) -> None:  # noqa: FBT001 - click's
       cdn-issuer status -A --watch      everywhere, again and again
       cdn-issuer status -A -o json      for another program
 
+    CertificateSigningRequests are in no namespace: they count with -A, for their issuers and in a line of their own.
     Of each authority it shows the state, when it last signed and last failed, and with -o wide what is wrong with it.
     """
     seen = view(flags)
@@ -116,8 +117,13 @@ def _tables(lines: Sequence[IssuerLine], snapshot: Snapshot, *, wide: bool) -> N
         ]
         _print(head, rows, column=2)
         click.echo()
-    counted = overview.requests(snapshot)
-    click.echo("requests: " + ", ".join(f"{count} {state}" for state, count in counted.items()))
+    click.echo(f"requests: {_states(overview.requests(snapshot))}")
+    if snapshot.signing_requests:
+        click.echo(f"CertificateSigningRequests: {_states(overview.signing_requests(snapshot))}")
+
+
+def _states(counted: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {state}" for state, count in counted.items())
 
 
 def _print(head: Sequence[str], rows: Sequence[Sequence[str]], *, column: int) -> None:

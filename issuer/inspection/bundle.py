@@ -18,6 +18,7 @@ import msgspec
 from issuer import __version__
 from issuer.api.issuer import GROUP, PLURALS
 from issuer.api.request import GROUP as CERT_MANAGER
+from issuer.api.signingrequest import KIND as SIGNING_REQUEST_KIND
 from issuer.inspection.collection import PAGE, Notes
 from issuer.inspection.snapshot import CERTIFICATES, ISSUERS, REQUESTS
 from issuer.kube.errors import ForbiddenError, KubeError, NotFoundError
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from issuer.inspection.findings import Finding
-    from issuer.inspection.reader import Target
     from issuer.inspection.snapshot import Snapshot
     from issuer.kube.client import KubeClient
 
@@ -37,18 +37,21 @@ if TYPE_CHECKING:
 MOST: Final = 2_000
 """Objects of one kind that are in a bundle; the newest."""
 CRDS: Final = Resource("apiextensions.k8s.io", "v1", "customresourcedefinitions", namespaced=False)
+IN_NO_NAMESPACE: Final = "default"
+"""Where events are about what is in no namespace (client-go, `tools/events`)."""
 _CRD_NAMES: Final = (
     *(f"{plural}.{GROUP}" for plural in PLURALS.values()),
     f"certificates.{CERT_MANAGER}",
     f"certificaterequests.{CERT_MANAGER}",
 )
-_OUR_PREFIXES: Final = (f"{GROUP}/", f"{CERT_MANAGER}/")
+_OUR_PREFIXES: Final = (f"{GROUP}/", f"{CERT_MANAGER}/", f"experimental.{CERT_MANAGER}/")
 _METADATA: Final = ("name", "namespace", "uid", "generation", "creationTimestamp", "deletionTimestamp", "finalizers")
 _CERTIFICATE: Final = (
     *("commonName", "dnsNames", "duration", "emailAddresses", "ipAddresses", "isCA", "issuerRef", "privateKey"),
     *("renewBefore", "renewBeforePercentage", "revisionHistoryLimit", "secretName", "uris", "usages"),
 )
 _REQUEST: Final = ("duration", "isCA", "issuerRef", "usages")
+_SIGNING_REQUEST: Final = ("signerName", "expirationSeconds", "usages")
 _REQUEST_STATUS: Final = ("conditions", "failureTime")
 _EVENT: Final = (
     *("type", "reason", "message", "count", "firstTimestamp", "lastTimestamp", "eventTime", "series"),
@@ -58,22 +61,34 @@ _ABOUT: Final = ("kind", "namespace", "name", "uid")
 _KINDS: Final = frozenset({"Certificate", "CertificateRequest", *PLURALS})
 
 
-async def gather(client: KubeClient, target: Target, snapshot: Snapshot, findings: Iterable[Finding]) -> dict[str, Any]:
+async def gather(client: KubeClient, snapshot: Snapshot, findings: Iterable[Finding]) -> dict[str, Any]:
     """The files of a bundle, each by its name, as what JSON can say.
 
     Raises:
         KubeError: the API server does not answer, or refuses the credential.
     """
     notes = Notes()
+    signing_requests = [one for one in snapshot.signing_requests if one.is_of_our_group]
+    ours = frozenset(one.metadata.name for one in signing_requests)
 
-    async def listed(resource: Resource, shown: Callable[[Object], Object | None]) -> list[Object]:
-        return [clean(one) for raw in await _all(client, notes, resource, target.namespace) if (one := shown(raw))]
+    async def listed(
+        resource: Resource, shown: Callable[[Object], Object | None], namespace: str = snapshot.namespace
+    ) -> list[Object]:
+        return [clean(one) for raw in await _all(client, notes, resource, namespace) if (one := shown(raw))]
+
+    async def events() -> list[Object]:
+        more = ours and snapshot.namespace not in ("", IN_NO_NAMESPACE)
+        places = (snapshot.namespace, *([IN_NO_NAMESPACE] if more else []))
+        return [one for place in places for one in await listed(CORE_EVENTS, lambda raw: _event(raw, ours), place)]
 
     files = {
         "certificates.json": await listed(CERTIFICATES, _certificate),
         "certificaterequests.json": await listed(REQUESTS, _request),
+        "certificatesigningrequests.json": [
+            clean(_signing_request(msgspec.to_builtins(one))) for one in signing_requests[-MOST:]
+        ],
         **{f"{PLURALS[kind]}.json": await listed(resource, _issuer) for kind, resource in ISSUERS.items()},
-        "events.json": await listed(CORE_EVENTS, _event),
+        "events.json": await events(),
         "customresourcedefinitions.json": await _crds(client, notes),
         "secrets.json": [
             {"namespace": key.namespace, "name": key.name, "exists": view is not None, "keys": sorted(view.keys)}
@@ -93,7 +108,7 @@ def clean(value: Any) -> Any:
         return redact_text(value)
     if isinstance(value, dict):
         return {redact_text(str(name)): clean(inner) for name, inner in value.items()}
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return [clean(inner) for inner in value]
     return value
 
@@ -172,14 +187,22 @@ def _request(raw: Object) -> Object | None:
     return {"metadata": _metadata(raw), "spec": spec, "status": status}
 
 
+def _signing_request(raw: Object) -> Object:
+    """Of what was read for the diagnosis: who made it is in none of that."""
+    status = _only(_map(raw, "status"), ("conditions",))
+    return {"metadata": _metadata(raw), "spec": _only(_map(raw, "spec"), _SIGNING_REQUEST), "status": status}
+
+
 def _issuer(raw: Object) -> Object:
     """All of it: its CRD keeps what is in it to our own fields, and those hold no secret but in an address."""
     return {"metadata": _metadata(raw), "spec": raw.get("spec"), "status": raw.get("status")}
 
 
-def _event(raw: Object) -> Object | None:
+def _event(raw: Object, signing_requests: frozenset[str]) -> Object | None:
+    """An event about one of ours; `signing_requests` names those, since most are for signers of others."""
     about = _map(raw, "involvedObject")
-    if about.get("kind") not in _KINDS:
+    is_ours = about.get("kind") == SIGNING_REQUEST_KIND and about.get("name") in signing_requests
+    if about.get("kind") not in _KINDS and not is_ours:
         return None
     return {"about": _only(about, _ABOUT), **_only(raw, _EVENT)}
 

@@ -13,6 +13,7 @@ import msgspec
 
 from issuer.api.issuer import GROUP, Issuer
 from issuer.api.meta import ObjectKey
+from issuer.api.request import GROUP as CERT_MANAGER
 from issuer.inspection.findings import ERROR, NOTE, Finding, Severity, title
 from issuer.inspection.installation import APPLY_CRDS
 from issuer.kube.decoding import ObjectDecoder, Unreadable
@@ -22,11 +23,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from issuer.api.request import CertificateRequest
+    from issuer.api.signingrequest import CertificateSigningRequest
     from issuer.inspection.snapshot import Certificate
     from issuer.kube.client import KubeClient
     from issuer.kube.resource import Resource
 
-T = TypeVar("T", bound="Certificate | CertificateRequest | Issuer")
+T = TypeVar("T", bound="Certificate | CertificateRequest | CertificateSigningRequest | Issuer")
 
 PAGE: Final = 500
 MOST: Final = 20_000
@@ -56,8 +58,18 @@ class Notes:
             fix=f"kubectl create {role} read-{resource.plural}{within} --verb {verb} --resource {resource}",
         )
 
-    def unknown(self, resource: Resource) -> None:
-        """The API server does not know a resource."""
+    def unknown(self, resource: Resource, severity: Severity = ERROR) -> None:
+        """The API server does not know a resource; one of Kubernetes' own that nobody has asked for is passed over."""
+        if resource.group not in (GROUP, CERT_MANAGER):
+            if severity == ERROR:
+                self._add(
+                    severity=severity,
+                    code="NotFound",
+                    object=str(resource),
+                    sentence="the API server does not serve them",
+                    fix=f"kubectl api-resources --api-group {resource.group}",
+                )
+            return
         ours = resource.group == GROUP
         product = "cdn-issuer" if ours else "cert-manager"
         self._add(
@@ -131,7 +143,7 @@ class Collection(Generic[T]):
             self._notes.forbidden("list", self._resource, within, severity)
             return None
         except NotFoundError:
-            self._notes.unknown(self._resource)
+            self._notes.unknown(self._resource, severity)
             return None
         except InvalidError:
             if not selector:

@@ -1,4 +1,4 @@
-"""Walks from a Certificate to what it hangs on, and tells the cause before its consequences.
+"""Walks from a Certificate, or a request, to what it hangs on, and tells the cause before its consequences.
 
 What is wrong further down the chain (the installation, the issuer) explains what waits further up: a request that is
 Pending because its issuer's Secret is missing is no second problem.
@@ -17,6 +17,7 @@ from issuer.inspection.findings import ERROR, NOTE, WARNING, Finding, title, uni
 from issuer.inspection.installation import controller_of, installation
 from issuer.inspection.issuers import issuer_trouble, read_spec
 from issuer.inspection.requests import edit_certificate, reference_trouble, request_trouble
+from issuer.inspection.signingrequests import signer_trouble, signing_request_trouble
 from issuer.inspection.snapshot import issuer_key
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from issuer.api.issuer import Issuer
     from issuer.api.request import CertificateRequest, IssuerRef
+    from issuer.api.signingrequest import CertificateSigningRequest
     from issuer.inspection.snapshot import Certificate, Snapshot
 
 _RANK = {ERROR: 0, WARNING: 1, NOTE: 2}
@@ -40,6 +42,8 @@ def diagnose(snapshot: Snapshot) -> list[Finding]:
     for request in snapshot.requests:
         if request.metadata.uid not in owned and request.issuer_ref.group == GROUP:
             found += _of_request(request, snapshot)
+    for signing_request in snapshot.signing_requests:
+        found += _of_signing_request(signing_request, snapshot)
     for key, issuer in snapshot.issuers.items():
         if key in snapshot.subjects:
             found += _of_issuer(issuer, snapshot)
@@ -92,6 +96,16 @@ def _of_request(request: CertificateRequest, snapshot: Snapshot) -> list[Finding
             return wrong
     behind = [] if request.is_finished else _behind(request.issuer_ref, namespace, snapshot)
     return [*behind, *request_trouble(request, snapshot, explained=_has_error(behind))]
+
+
+def _of_signing_request(request: CertificateSigningRequest, snapshot: Snapshot) -> list[Finding]:
+    """Of one of Kubernetes' own; of one that has ended only how."""
+    if not request.is_finished or not request.is_of_our_group:
+        wrong = [*signer_trouble(request, snapshot)]
+        if wrong:
+            return wrong
+    behind = [] if request.is_finished else _behind(request.issuer_ref, request.issuer_namespace, snapshot)
+    return [*behind, *signing_request_trouble(request, snapshot, explained=_has_error(behind))]
 
 
 def _has_error(findings: Iterable[Finding]) -> bool:

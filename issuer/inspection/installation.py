@@ -59,6 +59,12 @@ def controller_of(issuer: Issuer, snapshot: Snapshot) -> Iterator[Finding]:
         yield _nobody(title("Lease", *key), why)
 
 
+def controller_is_at_work(issuer: Issuer, snapshot: Snapshot) -> bool:
+    """Whether the controller that looks after an issuer is known to run; False also where its Lease was not read."""
+    key = lease_key(issuer)
+    return key is not None and key in snapshot.leases and _gone(key, snapshot) is None
+
+
 def _nobody(about: str, sentence: str) -> Finding:
     return Finding(severity=ERROR, code="NoController", object=about, sentence=sentence, fix=PODS)
 

@@ -14,6 +14,7 @@ from issuer.api.issuer import GROUP
 from issuer.api.issuerstatus import RehearsalStatus
 from issuer.api.meta import format_time
 from issuer.api.request import REASON_DENIED
+from issuer.api.signingrequest import CertificateSigningRequest
 from issuer.inspection.findings import title
 from issuer.inspection.snapshot import issuer_key, key_of
 
@@ -60,7 +61,7 @@ class IssuerLine(msgspec.Struct, frozen=True, kw_only=True):
         since: when it became so.
         active: the authority that would sign now.
         authorities: all of them.
-        requests: how many of its requests are in which state; those in none are left out.
+        requests: how many of its requests, of either kind, are in which state; those in none are left out.
     """
 
     object: str
@@ -99,12 +100,17 @@ def issuers(snapshot: Snapshot) -> list[IssuerLine]:
     for request in snapshot.requests:
         key = issuer_key(request.issuer_ref, request.metadata.namespace)
         counted.setdefault(key, Counter())[state_of(request)] += 1
+    for signing_request in snapshot.signing_requests:
+        key = issuer_key(signing_request.issuer_ref, signing_request.issuer_namespace)
+        counted.setdefault(key, Counter())[state_of(signing_request)] += 1
     lines = [_line(issuer, counted.get(key, Counter())) for key, issuer in snapshot.issuers.items()]
     return sorted(lines, key=lambda line: line.object)
 
 
-def state_of(request: CertificateRequest) -> str:
+def state_of(request: CertificateRequest | CertificateSigningRequest) -> str:
     """One of `STATES`."""
+    if isinstance(request, CertificateSigningRequest):
+        return _state_of(request)
     if request.is_denied or (request.ready is not None and request.ready.reason == REASON_DENIED):
         return "denied"
     if request.is_finished:
@@ -112,9 +118,23 @@ def state_of(request: CertificateRequest) -> str:
     return "waiting" if request.is_approved else "unapproved"
 
 
+def _state_of(request: CertificateSigningRequest) -> str:
+    if request.is_denied:
+        return "denied"
+    if request.is_finished:
+        return "issued" if request.failure is None else "failed"
+    return "waiting" if request.is_approved else "unapproved"
+
+
 def requests(snapshot: Snapshot) -> dict[str, int]:
     """How many requests of our group are in which state."""
     counted = Counter(state_of(request) for request in snapshot.requests if request.issuer_ref.group == GROUP)
+    return {state: counted[state] for state in STATES}
+
+
+def signing_requests(snapshot: Snapshot) -> dict[str, int]:
+    """How many CertificateSigningRequests for signers of our group are in which state."""
+    counted = Counter(map(state_of, snapshot.signing_requests))
     return {state: counted[state] for state in STATES}
 
 

@@ -24,6 +24,8 @@ from issuer.api.issuer import CLUSTER_ISSUER_KIND, GROUP, ISSUER_KIND, PLURALS, 
 from issuer.api.meta import ObjectKey, ObjectMeta, parse_time
 from issuer.api.request import GROUP as CERT_MANAGER
 from issuer.api.request import CertificateRequest
+from issuer.api.signingrequest import KIND as SIGNING_REQUEST_KIND
+from issuer.api.signingrequest import CertificateSigningRequest
 from issuer.inspection.collection import Collection, Notes
 from issuer.inspection.findings import ERROR, NOTE, Severity
 from issuer.inspection.issuers import needs
@@ -31,6 +33,7 @@ from issuer.inspection.snapshot import (
     CERTIFICATES,
     ISSUERS,
     REQUESTS,
+    SIGNING_REQUESTS,
     Certificate,
     IssuerKey,
     Lease,
@@ -62,12 +65,24 @@ changed meanwhile is alive. It is renewed every two seconds."""
 APPROVER: Final = "system:serviceaccount:cert-manager:cert-manager"
 ACCESS_REVIEWS: Final = Resource("authorization.k8s.io", "v1", "subjectaccessreviews", namespaced=False)
 
-Subject = Literal["all", "certificate", "certificaterequest", "issuer", "clusterissuer", "overview", "check"]
+Subject = Literal[
+    "all",
+    "certificate",
+    "certificaterequest",
+    "certificatesigningrequest",
+    "issuer",
+    "clusterissuer",
+    "overview",
+    "check",
+]
 """What is looked at; `overview` is issuers and requests alone, `check` Certificates alone."""
 ALL_ISSUERS: Final = ("all", "overview", "clusterissuer")
 """Subjects that CDNClusterIssuers belong to, whether or not something refers to one."""
 WITH_CERTIFICATES: Final = ("all", "certificate", "check")
 """Subjects that need Certificates."""
+WITH_SIGNING_REQUESTS: Final = ("all", "overview")
+"""Subjects that CertificateSigningRequests belong to where all namespaces are looked at. They are in none, so who has
+rights in one namespace alone may not list them, and is not told so each time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +98,10 @@ class Target:
     subject: Subject = "all"
     namespace: str = ""
     name: str = ""
+
+    def spans(self, namespace: str) -> bool:
+        """Whether what is in a namespace, or in none, belongs to it."""
+        return not (self.namespace and namespace) or self.namespace == namespace
 
 
 class Reader:
@@ -104,22 +123,28 @@ class Reader:
         Raises:
             KubeError: the API server does not answer, or refuses the credential.
         """
-        notes, of_cluster_issuers = Notes(), Notes()
+        notes, of_issuers, of_cluster_issuers = Notes(), Notes(), Notes()
+        signing_requests = await self._signing_requests(target, notes)
+        if target.subject == "certificatesigningrequest" and signing_requests and target.name:
+            target = replace(target, namespace=signing_requests[0].issuer_namespace or target.namespace)
         certificates, requests, issuers, cluster_issuers, served, cert_manager = await _all(
             self._certificates(target, notes),
             self._requests(target, notes),
-            self._issuers(ISSUER_KIND, target, notes),
+            self._issuers(ISSUER_KIND, target, of_issuers),
             self._issuers(CLUSTER_ISSUER_KIND, target, of_cluster_issuers),
             self._served(),
-            self._cert_manager(),
+            self._cert_manager(target),
         )
         found = {key_of(issuer): issuer for issuer in (*(issuers or ()), *(cluster_issuers or ()))}
         unread = frozenset(
             kind for kind, items in ((ISSUER_KIND, issuers), (CLUSTER_ISSUER_KIND, cluster_issuers)) if items is None
         )
         subjects = _subjects(target, found, unread, notes)
-        concerned = {*subjects, *_referred(certificates or (), requests or ())}
-        if target.subject in ALL_ISSUERS or any(key.kind == CLUSTER_ISSUER_KIND for key in concerned):
+        concerned = {*subjects, *_referred(certificates or (), requests or (), signing_requests)}
+        kinds = {key.kind for key in concerned}
+        if target.subject != "certificatesigningrequest" or ISSUER_KIND in kinds:
+            notes.findings += of_issuers.findings
+        if target.subject in ALL_ISSUERS or CLUSTER_ISSUER_KIND in kinds:
             notes.findings += of_cluster_issuers.findings
         if target.subject in ("overview", "check"):
             return Snapshot(
@@ -127,6 +152,7 @@ class Reader:
                 namespace=target.namespace,
                 certificates=certificates or (),
                 requests=requests or (),
+                signing_requests=signing_requests,
                 issuers=found,
                 unread=unread,
                 obstacles=tuple(notes.findings),
@@ -141,6 +167,7 @@ class Reader:
             namespace=target.namespace,
             certificates=certificates or (),
             requests=requests or (),
+            signing_requests=signing_requests,
             issuers=found,
             subjects=frozenset(subjects),
             unread=unread,
@@ -166,10 +193,22 @@ class Reader:
         collection = Collection(self._client, notes, REQUESTS, "CertificateRequest", CertificateRequest)
         if target.subject == "certificaterequest" and target.name:
             return await collection.one(target.namespace, target.name)
-        if target.subject in ("issuer", "clusterissuer", "check"):
+        if target.subject in ("certificatesigningrequest", "issuer", "clusterissuer", "check"):
             return ()
         severity: Severity = NOTE if target.subject == "certificate" else ERROR
         return await collection.all(target.namespace, selector=f"spec.issuerRef.group={GROUP}", severity=severity)
+
+    async def _signing_requests(self, target: Target, notes: Notes) -> tuple[CertificateSigningRequest, ...]:
+        """Those for signers of our group, in a namespace those for its issuers and for what serves all; or one."""
+        kind = SIGNING_REQUEST_KIND
+        collection = Collection(self._client, notes, SIGNING_REQUESTS, kind, CertificateSigningRequest)
+        is_asked = target.subject == "certificatesigningrequest"
+        if is_asked and target.name:
+            return await collection.one("", target.name) or ()
+        if not is_asked and (target.namespace or target.subject not in WITH_SIGNING_REQUESTS):
+            return ()
+        found = await collection.all("", severity=ERROR if is_asked else NOTE) or ()
+        return tuple(one for one in found if one.is_of_our_group and target.spans(one.issuer_namespace))
 
     async def _issuers(self, kind: str, target: Target, notes: Notes) -> tuple[Issuer, ...] | None:
         if target.subject == "check":
@@ -184,8 +223,10 @@ class Reader:
         except (KubeError, msgspec.DecodeError):
             return None
 
-    async def _cert_manager(self) -> CertManager | None:
+    async def _cert_manager(self, target: Target) -> CertManager | None:
         """The schemas of its kinds. Whoever may talk to the API server may read them; nothing is concluded without."""
+        if target.subject == "certificatesigningrequest":
+            return None
         try:
             return cert_manager(msgspec.json.decode(await self._client.read(OPENAPI)))
         except (KubeError, msgspec.DecodeError):
@@ -326,9 +367,14 @@ def _subjects(
     return chosen
 
 
-def _referred(certificates: Iterable[Certificate], requests: Iterable[CertificateRequest]) -> set[IssuerKey]:
+def _referred(
+    certificates: Iterable[Certificate],
+    requests: Iterable[CertificateRequest],
+    signing_requests: Iterable[CertificateSigningRequest],
+) -> set[IssuerKey]:
     refs = [(one.spec.issuer_ref, one.metadata.namespace) for one in certificates]
     refs += [(one.issuer_ref, one.metadata.namespace) for one in requests if not one.is_finished]
+    refs += [(one.issuer_ref, one.issuer_namespace) for one in signing_requests if not one.is_finished]
     return {key for ref, namespace in refs if (key := issuer_key(ref, namespace)) is not None}
 
 

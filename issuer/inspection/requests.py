@@ -1,4 +1,7 @@
-"""What is wrong with a request: it waits for an approver, an issuer or an authority, or it has ended badly."""
+"""What is wrong with a request: it waits for an approver, an issuer or an authority, or it has ended badly.
+
+Of Kubernetes' own tells `signingrequests`; what both kinds have in common is here.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +13,17 @@ from issuer.api.duration import human
 from issuer.api.issuer import CLUSTER_ISSUER_KIND, GROUP, ISSUER_KIND, PLURALS
 from issuer.api.request import CERTIFICATE_NAME_ANNOTATION, KIND, REASON_DENIED
 from issuer.inspection.findings import ERROR, NOTE, WARNING, Code, Finding, title
-from issuer.inspection.issuers import let_approve, stands_for
+from issuer.inspection.issuers import describe, let_approve, stands_for
 from issuer.inspection.snapshot import IssuerKey, issuer_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from issuer.api.request import CertificateRequest, IssuerRef
+    from issuer.api.signingrequest import CertificateSigningRequest
     from issuer.inspection.snapshot import Snapshot
+
+    Either = CertificateRequest | CertificateSigningRequest
 
 PATIENCE: Final = timedelta(seconds=30)
 """How long an approver may take."""
@@ -28,14 +34,15 @@ BIND: Final = (
     "kubectl create clusterrolebinding cdn-issuer-approver --clusterrole cdn-issuer-approver "
     "--serviceaccount cert-manager:cert-manager"
 )
-_ENDS: Final[dict[str, Code]] = {
+ENDS: Final[dict[str, Code]] = {
     "Rejected": "Rejected",
     "InvalidRequest": "InvalidRequest",
     "Unsupported": "Unsupported",
     "IssuerNotFound": "IssuerMissing",
 }
 """Codes by the cause of a request that has failed; any other has met its deadline."""
-_OWN_FAULT: Final = frozenset({"Rejected", "InvalidRequest", "Unsupported"})
+OWN_FAULT: Final = frozenset({"Rejected", "InvalidRequest", "Unsupported"})
+"""Causes that another try does not change."""
 _WAITS: Final[dict[str, Code]] = {
     "Unavailable": "AuthorityUnavailable",
     "RateLimited": "RateLimited",
@@ -112,17 +119,36 @@ def request_trouble(request: CertificateRequest, snapshot: Snapshot, *, explaine
                 severity=ERROR,
                 code="NotTakenUp",
                 object=about,
-                sentence=f"approved {_ago(request, snapshot)} ago, and no controller has said a word about it: none "
+                sentence=f"approved {ago(request, snapshot)} ago, and no controller has said a word about it: none "
                 f"runs, or none that serves the namespace {namespace}",
                 fix="kubectl get pods --all-namespaces --selector app.kubernetes.io/name=cdn-issuer",
             )
-    elif request.cause == "InProgress" and "NotApproved" in request.told_why:
+    else:
+        key = issuer_key(request.issuer_ref, namespace) or IssuerKey(ISSUER_KIND, "", "")
+        children = f"--namespace {namespace}"
+        yield from pending_trouble(request, about, key, snapshot, children=children, explained=explained)
+
+
+def pending_trouble(
+    request: Either, about: str, issuer: IssuerKey, snapshot: Snapshot, *, children: str, explained: bool
+) -> Iterator[Finding]:
+    """What one waits for that the controller has taken up.
+
+    Args:
+        request: of either kind.
+        about: its title.
+        issuer: which issuer it is for.
+        snapshot: of the cluster.
+        children: kubectl's option that says where requests are that were made of another issuer for it.
+        explained: whether an error further up is why it waits.
+    """
+    if request.cause == "InProgress" and "NotApproved" in request.told_why:
         yield Finding(
             severity=ERROR,
             code="ChildNotApproved",
             object=about,
             sentence=request.told,
-            fix=_let_approve(request, snapshot),
+            fix=_let_approve(request, issuer, snapshot, children),
         )
     elif not explained and request.cause not in ("IssuerNotFound", "IssuerNotReady"):
         yield Finding(
@@ -130,8 +156,14 @@ def request_trouble(request: CertificateRequest, snapshot: Snapshot, *, explaine
             code=_WAITS.get(request.cause, "Waiting"),
             object=about,
             sentence=request.told,
-            fix=_show_issuer(request),
+            fix=describe(issuer),
         )
+
+
+def ago(request: Either, snapshot: Snapshot) -> str:
+    """How long ago it was approved, or else made."""
+    since = request.approved_at or request.metadata.created or snapshot.now
+    return human(max(1.0, (snapshot.now - since).total_seconds()))
 
 
 def edit_certificate(namespace: str, name: str) -> str:
@@ -149,14 +181,14 @@ def _ended(request: CertificateRequest, about: str) -> Iterator[Finding]:
     if ready is None or ready.status == condition.TRUE:
         return
     namespace, owner = request.metadata.namespace, request.metadata.annotation(CERTIFICATE_NAME_ANNOTATION)
-    own_fault = request.cause in _OWN_FAULT or request.is_invalid
+    own_fault = request.cause in OWN_FAULT or request.is_invalid
     change = (
         edit_certificate(namespace, owner) if owner else f"kubectl delete certificaterequests --namespace {namespace} "
     )
     again = renew(namespace, owner) if owner else change + request.metadata.name
     yield Finding(
         severity=ERROR,
-        code="InvalidRequest" if request.is_invalid else _ENDS.get(request.cause, "DeadlineExceeded"),
+        code="InvalidRequest" if request.is_invalid else ENDS.get(request.cause, "DeadlineExceeded"),
         object=about,
         sentence=request.told,
         fix=(change if owner else change + request.metadata.name) if own_fault else again,
@@ -173,7 +205,7 @@ def _unapproved(request: CertificateRequest, about: str, snapshot: Snapshot) -> 
         sentence = f"nobody has approved it: cert-manager's approver lacks {right}"
         yield Finding(severity=ERROR, code="NotApproved", object=about, sentence=sentence, fix=BIND)
     elif late:
-        waited = f"neither approved nor denied for {_ago(request, snapshot)}"
+        waited = f"neither approved nor denied for {ago(request, snapshot)}"
         if allowed:
             why = (
                 "cert-manager's approver may, so it does not run, or approver-policy is installed and no "
@@ -192,30 +224,17 @@ def _unapproved(request: CertificateRequest, about: str, snapshot: Snapshot) -> 
             severity=WARNING,
             code="NotApprovedYet",
             object=about,
-            sentence=f"neither approved nor denied yet, {_ago(request, snapshot)} after it was made",
+            sentence=f"neither approved nor denied yet, {ago(request, snapshot)} after it was made",
             fix=f"kubectl wait certificaterequests --namespace {request.metadata.namespace} {request.metadata.name} "
             "--for condition=Approved",
         )
 
 
-def _let_approve(request: CertificateRequest, snapshot: Snapshot) -> str:
+def _let_approve(request: Either, key: IssuerKey, snapshot: Snapshot, children: str) -> str:
     """The command with which what was made on behalf of a request gets approved."""
-    namespace = request.metadata.namespace
-    key = issuer_key(request.issuer_ref, namespace)
-    issuer = snapshot.issuers.get(key) if key else None
+    issuer = snapshot.issuers.get(key)
     waits_for = next((one.split()[0] for one in request.told_why.split("; ") if one.endswith(" NotApproved")), "")
     ref = stands_for(waits_for, issuer) if issuer else None
     if ref is None:
-        return f"kubectl describe certificaterequests --namespace {namespace} --selector cdn-issuer.io/authority"
+        return f"kubectl describe certificaterequests {children} --selector cdn-issuer.io/authority"
     return let_approve(ref)
-
-
-def _ago(request: CertificateRequest, snapshot: Snapshot) -> str:
-    since = request.approved_at or request.metadata.created or snapshot.now
-    return human(max(1.0, (snapshot.now - since).total_seconds()))
-
-
-def _show_issuer(request: CertificateRequest) -> str:
-    key = issuer_key(request.issuer_ref, request.metadata.namespace) or IssuerKey(ISSUER_KIND, "", "")
-    where = f" --namespace {key.namespace}" if key.namespace else ""
-    return f"kubectl describe {PLURALS[key.kind]}{where} {key.name}"

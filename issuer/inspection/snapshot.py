@@ -17,6 +17,9 @@ from issuer.api.request import CERTIFICATE_NAME_ANNOTATION, CertificateRequest, 
 from issuer.api.request import GROUP as CERT_MANAGER
 from issuer.api.request import PLURAL as REQUESTS_PLURAL
 from issuer.api.request import VERSION as CERT_MANAGER_VERSION
+from issuer.api.signingrequest import GROUP as SIGNING_REQUESTS_GROUP
+from issuer.api.signingrequest import PLURAL as SIGNING_REQUESTS_PLURAL
+from issuer.api.signingrequest import VERSION as SIGNING_REQUESTS_VERSION
 from issuer.kube.lease import LeaseSpec
 from issuer.kube.resource import Resource
 
@@ -25,10 +28,14 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from issuer.api.certmanager import CertManager
+    from issuer.api.signingrequest import CertificateSigningRequest
     from issuer.inspection.findings import Finding
 
 CERTIFICATES: Final = Resource(CERT_MANAGER, CERT_MANAGER_VERSION, "certificates")
 REQUESTS: Final = Resource(CERT_MANAGER, CERT_MANAGER_VERSION, REQUESTS_PLURAL)
+SIGNING_REQUESTS: Final = Resource(
+    SIGNING_REQUESTS_GROUP, SIGNING_REQUESTS_VERSION, SIGNING_REQUESTS_PLURAL, namespaced=False
+)
 ISSUERS: Final = {
     kind: Resource(GROUP, VERSION, plural, namespaced=kind != CLUSTER_ISSUER_KIND) for kind, plural in PLURALS.items()
 }
@@ -113,6 +120,7 @@ class Snapshot:
         namespace: which one was looked at; empty for all.
         certificates: of the namespace, or the one that was named.
         requests: the same.
+        signing_requests: Kubernetes' own for signers of our group where they were looked at, or the one that was named.
         issuers: those that exist.
         subjects: those of them that are looked at for their own sake.
         unread: kinds of issuers that could not be read, so that one may exist and not be in `issuers`.
@@ -129,6 +137,7 @@ class Snapshot:
     namespace: str = ""
     certificates: tuple[Certificate, ...] = ()
     requests: tuple[CertificateRequest, ...] = ()
+    signing_requests: tuple[CertificateSigningRequest, ...] = ()
     issuers: Mapping[IssuerKey, Issuer] = field(default_factory=dict)
     subjects: frozenset[IssuerKey] = frozenset()
     unread: frozenset[str] = frozenset()

@@ -81,6 +81,7 @@ def test_a_context_that_is_not_there_is_told_with_those_that_are(tmp_path: Path)
     [
         (["doctor", "-n", "shop", "-A"], "--namespace and --all-namespaces exclude each other"),
         (["doctor", "certificate", "www", "-A"], "an object with a name is in one namespace"),
+        (["doctor", "csr", "-n", "shop", "www", "more"], "unexpected extra argument (more)"),
         (["doctor", "all", "www", "-n", "shop"], "say what the name is of: certificate, "),
         (["doctor", "pod"], "'pod' is not one of 'all', 'certificate', "),
         (["status", "-o", "xml"], "'xml' is not one of 'table', "),
@@ -115,6 +116,7 @@ def test_columns_are_as_wide_as_what_is_in_them() -> None:
     ("about", "name"),
     [
         ("Certificate shop/www", "certificate.cert-manager.io/www"),
+        ("CertificateSigningRequest www", "certificatesigningrequest.certificates.k8s.io/www"),
         ("CDNClusterIssuer web", "cdnclusterissuer.cdn-issuer.io/web"),
         ("Secret shop/cloudflare", "secret/cloudflare"),
         ("Cluster", "cluster"),
@@ -151,7 +153,7 @@ def script(folder: Path, name: str, function: str) -> None:
     ("words", "offered", "directive"),
     [
         (["do"], ["doctor\tSay what is wrong, and what helps."], ":4"),
-        (["doctor", "cert"], ["certificate", "certificaterequest"], ":4"),
+        (["doctor", "cert"], ["certificate", "certificaterequest", "certificatesigningrequest"], ":4"),
         (["doctor", "--out"], ["--output\tHow it is shown."], ":4"),
         (["doctor", "--output", "j"], ["json"], ":4"),
         (["sign", "--issuer-file", ""], [], ":0"),

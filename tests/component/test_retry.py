@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from issuer.cli.main import main
+from issuer.inspection.signingrequests import again
 from issuer.sandbox import objects
 from tests.component.harness import AUTHORITY, BRISK, admin
 from tests.component.test_renew import FAILED, MANUAL, READY, certificate, issuing
@@ -112,9 +113,10 @@ async def test_a_certificate_and_its_request_are_one(stage: Stage, tmp_path: Pat
 async def test_what_cannot_be_retried_is_told_and_the_others_are(stage: Stage, tmp_path: Path) -> None:
     await request(stage, "alone", "Unavailable", of=None)
     await request(stage, "pending", "Unavailable", of="well", reason="Pending")
-    names = ("well", "foreign", "absent", "cr/absent", "cert/absent", "alone", "pending", "outage")
+    names = ("well", "foreign", "absent", "cr/absent", "cert/absent", "alone", "pending", "csr/www", "outage")
     result = await call(stage, tmp_path, *names)
     about, another = f"{stage.namespace}/", "whoever made it has to make another"
+    never = "until its deadline the controller tries by itself, and Kubernetes opens none again that has ended"
     assert result.exit_code == 1
     assert result.stderr.splitlines() == [
         f"error: Certificate {about}well has not failed: cdn-issuer renew issues it again all the same",
@@ -124,6 +126,7 @@ async def test_what_cannot_be_retried_is_told_and_the_others_are(stage: Stage, t
         f"error: Certificate {about}absent does not exist",
         f"error: CertificateRequest {about}alone belongs to no Certificate that exists: {another}",
         f"error: CertificateRequest {about}pending has not failed: see cdn-issuer doctor certificaterequest pending",
+        f"error: CertificateSigningRequest www is not retried: {never}; to make another: {again('www')}",
     ]
     assert issuing(stage, "outage") == MANUAL
     assert issuing(stage, "well") == ("", "")

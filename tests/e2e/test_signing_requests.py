@@ -34,6 +34,7 @@ from tests.e2e.delegating import (
     sign,
     stand_for,
 )
+from tests.e2e.inspecting import told
 from tests.e2e.outage import add_issuer
 from tests.e2e.signing import (
     AUTHORITY,
@@ -278,6 +279,8 @@ async def test_a_certificate_that_the_api_server_cannot_read_is_the_end_of_its_r
     assert reason == "CertificateRefused"
     assert message.startswith("the API server does not take the certificate of authority far: ")
     assert "subject key identifier" in message
+    finding = await told(world, "CertificateRefused", "csr", name)
+    assert finding["sentence"].startswith(message)
 
 
 async def test_a_child_that_nobody_answers_goes_once_its_signing_request_has_ended(world: Signing) -> None:

@@ -118,8 +118,8 @@ MUTATIONS: Final = (
     Mutation(
         "a rate limit opens the breaker",
         _PERMIT,
-        old="            account.limited(error.retry_after)\n            admission.release()\n",
-        new="            account.limited(error.retry_after)\n            admission.failed()\n",
+        old="            account.failed(error)\n            admission.release()\n",
+        new="            account.failed(error)\n            admission.failed()\n",
         tests=_RETRY,
     ),
     Mutation(

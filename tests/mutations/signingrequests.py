@@ -9,10 +9,58 @@ from tests.mutations.mutation import Mutation
 _API: Final = "issuer/api/signingrequest.py"
 _KIND: Final = "issuer/controllers/certificatesigningrequests.py"
 _CACHES: Final = "issuer/controllers/caches.py"
+_SILENCE: Final = "issuer/inspection/signingrequests.py"
+_READER: Final = "issuer/inspection/reader.py"
+_BUNDLE: Final = "issuer/inspection/bundle.py"
 _API_TESTS: Final = ("unit/api/test_api_signingrequest.py",)
 _KIND_TESTS: Final = ("unit/controllers/test_certificatesigningrequests.py",)
+_SILENCE_TESTS: Final = ("unit/inspection/test_signingrequests.py",)
+_READER_TESTS: Final = ("unit/inspection/test_reader.py",)
+_BUNDLE_TESTS: Final = ("unit/inspection/test_bundle.py",)
 
 MUTATIONS: Final = (
+    Mutation(
+        "the doctor of one namespace asks for CertificateSigningRequests, which few may list",
+        _READER,
+        "if not is_asked and (target.namespace or target.subject not in WITH_SIGNING_REQUESTS):",
+        "if not is_asked and target.subject not in WITH_SIGNING_REQUESTS:",
+        _READER_TESTS,
+    ),
+    Mutation(
+        "the doctor tells of signers of others",
+        _READER,
+        "if one.is_of_our_group and target.spans(",
+        "if target.spans(",
+        _READER_TESTS,
+    ),
+    Mutation(
+        "a controller that still tries for the first time is said to serve no CertificateSigningRequests",
+        _SILENCE,
+        "timedelta(seconds=turns) + SLACK",
+        "timedelta() + SLACK",
+        _SILENCE_TESTS,
+    ),
+    Mutation(
+        "a controller that may have gone is said to be at work",
+        _SILENCE,
+        "if issuer is None or not controller_is_at_work(issuer, snapshot):",
+        "if issuer is None:",
+        _SILENCE_TESTS,
+    ),
+    Mutation(
+        "a CertificateSigningRequest is in a bundle with its CSR",
+        _BUNDLE,
+        '"spec": _only(_map(raw, "spec"), _SIGNING_REQUEST), "status": status}',
+        '"spec": _map(raw, "spec"), "status": status}',
+        _BUNDLE_TESTS,
+    ),
+    Mutation(
+        "events about CertificateSigningRequests of others are in a bundle",
+        _BUNDLE,
+        ' and about.get("name") in signing_requests',
+        "",
+        _BUNDLE_TESTS,
+    ),
     Mutation(
         "a denied CertificateSigningRequest is still looked at",
         _API,

@@ -10,6 +10,7 @@ import msgspec
 from issuer.api.issuer import Issuer
 from issuer.api.meta import ObjectKey, format_time
 from issuer.api.request import CertificateRequest
+from issuer.api.signingrequest import CertificateSigningRequest
 from issuer.inspection.diagnosis import diagnose
 from issuer.inspection.snapshot import Certificate, IssuerKey, Lease, Snapshot, key_of
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from issuer.inspection.findings import Finding
+
+    Thing = Certificate | CertificateRequest | CertificateSigningRequest | Issuer
 
 NOW: Final = datetime(2026, 11, 27, 12, 0, tzinfo=UTC)
 LEASE: Final = ObjectKey("cdn-issuer-system", "cdn-issuer")
@@ -117,6 +120,28 @@ def request(
     return msgspec.json.decode(msgspec.json.encode(manifest), type=CertificateRequest)
 
 
+def signing_request(
+    *conditions: dict[str, str],
+    name: str = "www",
+    signer: str = "cdnissuers.cdn-issuer.io/shop.web",
+    age: float = 300.0,
+    certificate: str | None = None,
+    annotations: dict[str, str] | None = None,
+) -> CertificateSigningRequest:
+    """One of Kubernetes' own for the issuer `web` in `shop`, made so many seconds ago."""
+    manifest = {
+        "metadata": {
+            "name": name,
+            "uid": name,
+            "creationTimestamp": ago(seconds=age),
+            "annotations": annotations or {},
+        },
+        "spec": {"signerName": signer, "request": "Q1NS", "usages": ["server auth"], "username": "somebody"},
+        "status": {"conditions": conditions, **({} if certificate is None else {"certificate": certificate})},
+    }
+    return msgspec.json.decode(msgspec.json.encode(manifest), type=CertificateSigningRequest)
+
+
 def lease(*, holder: str = "pod-1", renewed: float = 1.0, key: ObjectKey = LEASE) -> Lease:
     """One that was renewed so many seconds ago."""
     spec = {"holderIdentity": holder, "leaseDurationSeconds": 15, "renewTime": ago(seconds=renewed)}
@@ -124,7 +149,7 @@ def lease(*, holder: str = "pod-1", renewed: float = 1.0, key: ObjectKey = LEASE
     return msgspec.json.decode(msgspec.json.encode(manifest), type=Lease)
 
 
-def snapshot(*objects: Certificate | CertificateRequest | Issuer, subjects: bool = False, **fields: Any) -> Snapshot:
+def snapshot(*objects: Thing, subjects: bool = False, **fields: Any) -> Snapshot:
     """What there is: these objects, and a Lease that is held."""
     issuers = {key_of(one): one for one in objects if isinstance(one, Issuer)}
     return Snapshot(
@@ -133,6 +158,7 @@ def snapshot(*objects: Certificate | CertificateRequest | Issuer, subjects: bool
             "namespace": "shop",
             "certificates": tuple(one for one in objects if isinstance(one, Certificate)),
             "requests": tuple(one for one in objects if isinstance(one, CertificateRequest)),
+            "signing_requests": tuple(one for one in objects if isinstance(one, CertificateSigningRequest)),
             "issuers": issuers,
             "subjects": frozenset(issuers) if subjects else frozenset(),
             "leases": {LEASE: lease()},
@@ -141,12 +167,12 @@ def snapshot(*objects: Certificate | CertificateRequest | Issuer, subjects: bool
     )
 
 
-def found(*objects: Certificate | CertificateRequest | Issuer, **fields: Any) -> list[Finding]:
+def found(*objects: Thing, **fields: Any) -> list[Finding]:
     """What is found."""
     return diagnose(snapshot(*objects, **fields))
 
 
-def only(*objects: Certificate | CertificateRequest | Issuer, **fields: Any) -> Finding:
+def only(*objects: Thing, **fields: Any) -> Finding:
     """The one thing that is found."""
     (finding,) = found(*objects, **fields)
     return finding

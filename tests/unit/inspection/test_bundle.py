@@ -15,10 +15,13 @@ if TYPE_CHECKING:
     from issuer.kube.client import KubeClient
 
 
-async def bundled(api: Api, namespace: str = "shop") -> dict[str, Any]:
-    client, target = cast("KubeClient", api), Target("all", namespace)
+SHOP = Target("all", "shop")
+
+
+async def bundled(api: Api, target: Target = SHOP) -> dict[str, Any]:
+    client = cast("KubeClient", api)
     snapshot = await Reader(client, lambda: NOW).read(target)
-    return await gather(client, target, snapshot, [])
+    return await gather(client, snapshot, [])
 
 
 async def test_what_may_not_be_read_is_told_and_the_rest_is_there() -> None:
@@ -48,6 +51,41 @@ async def test_what_is_not_named_is_not_in_it() -> None:
     assert found["certificates.json"][0]["spec"] == {"dnsNames": ["www.a"], "issuerRef": ref}
     assert found["certificaterequests.json"][0]["spec"] == {"issuerRef": ref}
     assert canary not in json.dumps(found)
+
+
+async def test_of_a_signing_request_there_are_its_signer_and_its_conditions_and_nobody_who_made_it() -> None:
+    canary = "canary-8f14e45fceea167a"
+    annotations = {"experimental.cert-manager.io/request-duration": "48h", "example.com/note": canary}
+    metadata = {"name": "www", "uid": "1", "labels": {"note": canary}, "annotations": annotations}
+    who = {"username": canary, "groups": [canary], "uid": canary, "extra": {"a": [canary]}}
+    told = {"type": "cdn-issuer.io/Ready", "status": "False", "reason": "Pending", "message": "Bearer abcdef"}
+    spec = {"signerName": "cdnissuers.cdn-issuer.io/shop.web", "request": canary, "usages": ["server auth"], **who}
+    own = {"metadata": metadata, "spec": spec, "status": {"certificate": canary, "conditions": [told]}}
+    foreign = {**own, "metadata": {"name": "node"}, "spec": {**spec, "signerName": "kubernetes.io/kubelet-serving"}}
+    events = [
+        {
+            "metadata": {"name": name, "namespace": "default"},
+            "involvedObject": {"kind": "CertificateSigningRequest", "name": name},
+        }
+        for name in ("www", "node")
+    ]
+    found = await bundled(Api(certificatesigningrequests=[own, foreign], events=events), Target())
+    (shown,) = found["certificatesigningrequests.json"]
+    assert shown["metadata"]["annotations"] == {"experimental.cert-manager.io/request-duration": "48h"}
+    assert shown["spec"] == {"signerName": spec["signerName"], "usages": ["server auth"], "expirationSeconds": None}
+    assert [(one["type"], one["message"]) for one in shown["status"]["conditions"]] == [
+        ("cdn-issuer.io/Ready", "[redacted]")
+    ]
+    assert "certificate" not in shown["status"]
+    assert [one["about"]["name"] for one in found["events.json"]] == ["www"]
+    assert canary not in json.dumps(found)
+    api = Api(certificatesigningrequests=[own, foreign], events=events)
+    named = await bundled(api, Target("certificatesigningrequest", "elsewhere", "www"))
+    assert named["certificatesigningrequests.json"] == [shown]
+    assert named["events.json"] == found["events.json"], "those about what is in no namespace are in default"
+    assert {space for verb, plural, space, _ in api.reads if plural == "events"} == {"shop", "default"}
+    others = await bundled(api, Target("certificatesigningrequest", "elsewhere", "node"))
+    assert others["certificatesigningrequests.json"] == others["events.json"] == []
 
 
 def test_what_looks_like_a_secret_is_taken_out_wherever_it_is() -> None:

@@ -14,6 +14,7 @@ from tests.unit.inspection.inspection_case import (
     condition,
     issuer,
     request,
+    signing_request,
     snapshot,
 )
 
@@ -37,6 +38,33 @@ PENDING = condition("Ready", "False", "Pending")
 )
 def test_a_request_is_in_one_state(conditions: tuple[dict[str, str], ...], state: str) -> None:
     assert overview.state_of(request(*conditions)) == state
+
+
+@pytest.mark.parametrize(
+    ("conditions", "certificate", "state"),
+    [
+        ((), None, "unapproved"),
+        ((APPROVED,), None, "waiting"),
+        ((APPROVED, condition("cdn-issuer.io/Ready", "False", "Pending")), None, "waiting"),
+        ((APPROVED,), "LS0t", "issued"),
+        ((APPROVED, condition("Failed", "True", "DeadlineExceeded")), None, "failed"),
+        ((condition("Denied", "True"),), None, "denied"),
+    ],
+)
+def test_a_signing_request_is_in_one_state(
+    conditions: tuple[dict[str, str], ...], certificate: str | None, state: str
+) -> None:
+    assert overview.state_of(signing_request(*conditions, certificate=certificate)) == state
+
+
+def test_signing_requests_count_for_their_issuer_and_in_a_line_of_their_own() -> None:
+    shared = signing_request(name="shared", signer="cdnclusterissuers.cdn-issuer.io/web")
+    typo = signing_request(name="typo", signer="cdnissuer.cdn-issuer.io/shop.web")
+    seen = snapshot(issuer(), request(APPROVED), signing_request(APPROVED), signing_request(name="new"), shared, typo)
+    (line,) = overview.issuers(seen)
+    assert line.requests == {"unapproved": 1, "waiting": 2}
+    assert overview.requests(seen)["waiting"] == 1
+    assert overview.signing_requests(seen) == {"unapproved": 3, "waiting": 1, "issued": 0, "failed": 0, "denied": 0}
 
 
 def test_an_issuer_is_shown_with_its_authorities_and_what_waits_for_it() -> None:

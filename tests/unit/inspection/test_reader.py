@@ -147,6 +147,108 @@ async def test_cluster_issuers_that_may_not_be_read_are_told_of_where_they_matte
     assert [one.code for one in (await read(api, Target("all", "shop"))).obstacles] == ["MissingRight"]
 
 
+def signing_request(name: str, signer: str = "cdnissuers.cdn-issuer.io/shop.web", *conditions: Item) -> Item:
+    metadata = {"name": name, "uid": name, "creationTimestamp": ago(minutes=9)}
+    return {"metadata": metadata, "spec": {"signerName": signer}, "status": {"conditions": conditions}}
+
+
+SIGNING: list[Item] = [
+    signing_request("shop"),
+    signing_request("other", "cdnissuers.cdn-issuer.io/other.web"),
+    signing_request("shared", "cdnclusterissuers.cdn-issuer.io/web"),
+    signing_request("typo", "cdnissuer.cdn-issuer.io/shop.web"),
+    signing_request("node", "kubernetes.io/kubelet-serving"),
+    signing_request("look-alike", "cdnissuers.notcdn-issuer.io/shop.web"),
+]
+
+
+@pytest.mark.parametrize(
+    ("target", "names"),
+    [
+        (Target("all"), ["shop", "other", "shared", "typo"]),
+        (Target("overview"), ["shop", "other", "shared", "typo"]),
+        (Target("certificatesigningrequest"), ["shop", "other", "shared", "typo"]),
+        (Target("certificatesigningrequest", "shop"), ["shop", "shared", "typo"]),
+        (Target("certificatesigningrequest", "shop", "node"), ["node"]),
+        (Target("all", "shop"), []),
+        (Target("overview", "shop"), []),
+        (Target("certificate"), []),
+        (Target("issuer"), []),
+        (Target("check"), []),
+    ],
+)
+async def test_signing_requests_are_looked_at_where_they_are_meant_or_everything_is(
+    target: Target, names: list[str]
+) -> None:
+    api = Api(certificatesigningrequests=SIGNING)
+    assert [one.metadata.name for one in (await read(api, target)).signing_requests] == names
+    assert bool(names) is any(plural == "certificatesigningrequests" for _, plural, _, _ in api.reads)
+
+
+async def test_of_a_signing_request_the_issuer_is_read_in_the_namespace_that_its_signer_names() -> None:
+    waits = signing_request("waits", "cdnissuers.cdn-issuer.io/shop.web", APPROVED)
+    api = Api(certificatesigningrequests=[waits], cdnissuers=[issuer()])
+    for verb, plural in (("list", "cdnclusterissuers"), ("get", "secrets"), ("get", "leases")):
+        api.refused[verb, plural] = ForbiddenError(403, "Forbidden", "no")
+    snapshot = await read(api, Target("certificatesigningrequest", "elsewhere", "waits"))
+    assert (snapshot.namespace, [key.name for key in snapshot.issuers]) == ("shop", ["web"])
+    assert ("list", "cdnissuers", "shop", "") in api.reads
+    assert ("get", "secrets", "shop", "cloudflare") in api.reads
+    assert {plural for _, plural, _, _ in api.reads}.isdisjoint({"certificates", "certificaterequests"})
+    assert [one.sentence.partition(", so")[0] for one in snapshot.obstacles] == [
+        "you may not get secrets in namespace shop",
+        "you may not get leases.coordination.k8s.io in namespace cdn-issuer-system",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("signer", "plural"),
+    [
+        ("cdnissuers.cdn-issuer.io/shop.web", "cdnissuers"),
+        ("cdnclusterissuers.cdn-issuer.io/web", "cdnclusterissuers"),
+        ("kubernetes.io/kubelet-serving", ""),
+    ],
+)
+async def test_of_a_signing_request_only_the_issuers_of_the_kind_that_it_names_are_missed(
+    signer: str, plural: str
+) -> None:
+    api = Api(certificatesigningrequests=[signing_request("waits", signer, APPROVED)])
+    for one in ("cdnissuers", "cdnclusterissuers"):
+        api.refused["list", one] = ForbiddenError(403, "Forbidden", "no")
+    snapshot = await read(api, Target("certificatesigningrequest", "elsewhere", "waits"))
+    assert [one.sentence.split()[4].partition(".")[0] for one in snapshot.obstacles] == ([plural] if plural else [])
+
+
+@pytest.mark.parametrize(
+    ("verb", "target", "severity"),
+    [
+        ("list", Target("all"), "note"),
+        ("list", Target("overview"), "note"),
+        ("list", Target("certificatesigningrequest", "shop"), "error"),
+        ("get", Target("certificatesigningrequest", "shop", "www"), "error"),
+    ],
+)
+async def test_a_right_to_signing_requests_that_is_missing_is_an_error_where_they_are_meant(
+    verb: str, target: Target, severity: str
+) -> None:
+    api = Api()
+    api.refused[verb, "certificatesigningrequests"] = ForbiddenError(403, "Forbidden", "no")
+    (finding,) = (await read(api, target)).obstacles
+    assert (finding.severity, finding.code, finding.object) == (severity, "MissingRight", "Cluster")
+    assert finding.fix == (
+        f"kubectl create clusterrole read-certificatesigningrequests --verb {verb} "
+        "--resource certificatesigningrequests.certificates.k8s.io"
+    )
+
+
+async def test_signing_requests_that_the_server_does_not_serve_are_none_unless_they_are_meant() -> None:
+    api = Api()
+    api.refused["list", "certificatesigningrequests"] = error_from(404, b"404 page not found")
+    assert (await read(api, Target("all"))).obstacles == ()
+    (finding,) = (await read(api, Target("certificatesigningrequest"))).obstacles
+    assert (finding.code, finding.sentence) == ("NotFound", "the API server does not serve them")
+
+
 async def test_a_resource_that_the_server_does_not_know_is_a_missing_crd() -> None:
     api = Api()
     api.refused["list", "cdnissuers"] = error_from(404, b"404 page not found")
