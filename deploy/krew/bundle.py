@@ -4,7 +4,7 @@
 
 krew unpacks an archive and links one executable out of it; it runs no installer and knows no Python. So PyInstaller
 makes a folder that needs neither: an executable, and `_internal` beside it, which it finds through krew's link. A
-single file would unpack itself to a temporary folder at each call, which makes a call take some ten times as long.
+single file would unpack itself to a temporary folder at each call: `version` takes 0.6 s that way, and 0.08 s this way.
 
 krew's reader of archives knows files and folders and no links, and refuses a name with two dots in a row. So a link
 is written as the file that it leads to. Names are sorted, times and owners fixed: two builds of the same sources by
