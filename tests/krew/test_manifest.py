@@ -137,5 +137,7 @@ def test_a_release_without_an_archive_ends_in_one_line(tmp_path: Path) -> None:
 
 def test_the_release_builds_each_platform() -> None:
     workflow = yaml.safe_load((ROOT / ".github/workflows/release.yaml").read_text())
-    built = [one["platform"] for one in workflow["jobs"]["plugin"]["strategy"]["matrix"]["include"]]
-    assert built == [str(platform) for platform in PLATFORMS]
+    built = workflow["jobs"]["plugin"]["strategy"]["matrix"]["include"]
+    assert [one["platform"] for one in built] == [str(platform) for platform in PLATFORMS]
+    (base,) = re.findall(r"(?m)^FROM (python:\S+) AS build$", (ROOT / "Dockerfile").read_text())
+    assert {one.get("container") for one in built} == {base, None}, "Linux is built on the base that Dependabot renews"
