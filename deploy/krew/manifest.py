@@ -43,6 +43,16 @@ krew links one executable. For kubectl's completion to know the plugin, link it 
 """
 
 
+class _BlockDumper(yaml.SafeDumper):
+    """Writes a text of several lines as one, for people read a manifest too."""
+
+    def represent_str(self, data: str) -> yaml.ScalarNode:
+        return self.represent_scalar("tag:yaml.org,2002:str", data, style="|" if "\n" in data else None)
+
+
+_BlockDumper.add_representer(str, _BlockDumper.represent_str)
+
+
 class ManifestError(Exception):
     """No manifest can be made of this; the text says in one line what to do."""
 
@@ -135,7 +145,7 @@ def main(folder: Path, downloads: str | None, homepage: str | None) -> None:
         made = manifest(__version__, where, checksums(folder, __version__), platforms=platforms, homepage=homepage)
     except (ManifestError, UnknownPlatformError) as error:
         raise click.ClickException(str(error)) from None
-    (folder / FILE).write_text(yaml.safe_dump(made, sort_keys=False, width=120), encoding="utf-8")
+    (folder / FILE).write_text(yaml.dump(made, Dumper=_BlockDumper, sort_keys=False, width=120), encoding="utf-8")
     click.echo(folder / FILE)
 
 
