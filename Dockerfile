@@ -3,7 +3,8 @@
 #
 # The base is pinned by the digest of its index, which is that of all platforms. To renew it, take the digest of
 #   docker buildx imagetools inspect python:3.11.16-slim-bookworm
-# (or let Dependabot do so, which follows the tag too); a base that is renewed brings Debian's security fixes.
+# (or let Dependabot do so, which follows the tag too); a base that is renewed brings Debian's security fixes. The
+# plugin for Linux is built on the same: .github/workflows/release.yaml names it too, and a test compares the two.
 
 FROM python:3.11.16-slim-bookworm@sha256:0bee7276f83efd4a1ee05bbbf4281d95ed28e079220a9457f25a93e3f1e3c31b AS build
 WORKDIR /src

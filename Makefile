@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 LOCK := --quiet --generate-hashes --constraint constraints.txt --python-version 3.11 --python-platform linux \
 	--no-annotate --custom-compile-command 'make lock'
 .DEFAULT_GOAL := help
-.PHONY: help demo test mutations fuzz check format bench metrics-doc dashboard outage-picture reference crds control-plane clean chart lock image
+.PHONY: help demo test mutations fuzz check format bench metrics-doc dashboard outage-picture reference crds control-plane clean chart lock image plugin
 
 help: ## List what can be done here
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -32,7 +32,7 @@ mutations: $(BIN)/.dev ## Take out each protection once and see that a test noti
 fuzz: $(BIN)/.dev ## Read 100,000 mutations of real CSRs (some minutes)
 	$(BIN)/python -W ignore::UserWarning -m tests.csrs $(ARGS)
 
-control-plane: ## Build etcd, kube-apiserver, cert-manager, Helm and actionlint for the tests (needs Go; fifteen minutes the first time)
+control-plane: ## Build etcd, kube-apiserver, cert-manager, Helm, actionlint and krew for the tests (needs Go; fifteen minutes the first time)
 	@$(PYTHON) tests/controlplane/build.py
 
 check: $(BIN)/.dev ## Format, lint, types, layers
@@ -70,6 +70,14 @@ image: ## Build the image for this machine, as cdn-issuer:dev (needs Docker with
 	@docker buildx version >/dev/null 2>&1 && docker info >/dev/null 2>&1 || \
 		{ echo "make image: no container engine answers here; it takes Docker with buildx" >&2; exit 1; }
 	REVISION=$$(git rev-parse HEAD) docker buildx bake image
+
+$(BIN)/.plugin: $(BIN)/.run
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt pyinstaller
+	@touch $@
+
+plugin: $(BIN)/.plugin ## Build `kubectl cdn-issuer` for this machine: an archive and a manifest for krew, into dist/
+	$(BIN)/python -m deploy.krew.bundle dist
+	$(BIN)/python -m deploy.krew.manifest dist
 
 lock: $(BIN)/.dev ## Write the hashes of what constraints.txt names into the locks of the image
 	$(BIN)/uv pip compile $(LOCK) --output-file deploy/image/runtime.lock pyproject.toml

@@ -8,7 +8,7 @@ and of cert-manager stay apart. What is built goes to a cache outside the reposi
     CACHE/crds/operator-VERSION/  those of Prometheus Operator
     CACHE/planes/KEY/           the folder that tests use: a hard link for each binary, and a link to the CRDs
 
-Helm and actionlint are no part of a plane, so that one can be had without the other.
+Helm, actionlint and krew are no part of a plane, so that one can be had without the other.
 
 A binary gets its name only once it is whole, and a plane only once all its parts are there; so whatever is found
 under those names can be used, and a build that was stopped in the middle is simply gone on with. Two builds at a time
@@ -48,14 +48,15 @@ MODULES: Final = {
     "certmanager19": "certmanager19",
 }
 """Binary and the folder of its module; in this order each build leaves most for the next."""
-TOOLS: Final = {"helm3": "helm3", "helm4": "helm4", "actionlint": "actionlint"}
-"""Programs that tests of the chart and the workflows call, and the folders of their modules, which have no own code."""
+TOOLS: Final = {"helm3": "helm3", "helm4": "helm4", "actionlint": "actionlint", "krew": "krew"}
+"""Programs that tests of chart, workflows and plugin call, and the folders of their modules, which have no own code."""
 EVERYTHING: Final = {**MODULES, **TOOLS}
 PACKAGES: Final = {
     "pebble": "github.com/letsencrypt/pebble/v2/cmd/pebble",
     "helm3": "helm.sh/helm/v3/cmd/helm",
     "helm4": "helm.sh/helm/v4/cmd/helm",
     "actionlint": "github.com/rhysd/actionlint/cmd/actionlint",
+    "krew": "sigs.k8s.io/krew/cmd/krew",
 }
 """What is built of a module, where that is not the module's own code."""
 FLAGS: Final = {
@@ -128,7 +129,7 @@ def build(environ: Mapping[str, str] = os.environ) -> Path:
         wanted = [*([] if plane.is_dir() else MODULES), *TOOLS]  # somebody else may have built it in the meantime
         missing = _missing(cache, keys, [name for name in wanted if name not in _assets(environ)])
         for number, name in enumerate(missing, 1):
-            _say(f"building {name} ({number} of {len(missing)}; all eleven take about fifteen minutes the first time)")
+            _say(f"building {name} ({number} of {len(missing)}; all twelve take about fifteen minutes the first time)")
             _build_module(cache, name, keys[name])
         if plane.is_dir():
             return plane
