@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 
 from tests.controlplane.fixtures import LOGS, STARTED, binaries, install
-from tests.controlplane.plane import MERGE, ROOT, ControlPlane, documents, path_of
+from tests.controlplane.plane import MERGE, ROOT, ControlPlane, RefusedError, documents, path_of
 from tests.e2e.bare import bare
 from tests.e2e.controller import ACCOUNT, NAMESPACE, QUICK, Controller
 from tests.e2e.inspecting import findings, told
@@ -134,3 +134,37 @@ async def test_a_cert_manager_that_is_too_old_or_missing_is_told_by_the_doctor(w
         world.plane.apply_all(theirs)
     await world.until(lambda: world.plane.call("GET", world.path("certificates")).is_success, "served", SEEN)
     assert await findings(world) == []
+
+
+async def test_an_object_that_this_version_cannot_read_is_told_and_hides_no_other(world: World) -> None:
+    """As after an upgrade of cert-manager whose fields have other types than any that was known."""
+    (certificates,) = (one for one in crds("cert-manager") if one["spec"]["names"]["plural"] == "certificates")
+    newer = copy.deepcopy(certificates)
+    for version in newer["spec"]["versions"]:
+        spec = version["schema"]["openAPIV3Schema"]["properties"]["spec"]
+        spec["properties"]["secretName"] = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    world.certificate("readable")
+    world.plane.apply(newer)
+    try:
+        metadata = {"name": "strange", "namespace": world.namespace}
+        issuer = {"group": "cdn-issuer.io", "kind": "CDNIssuer", "name": "web"}
+        spec = {"secretName": {"of": "another type"}, "dnsNames": ["strange.example.com"], "issuerRef": issuer}
+        manifest = {"apiVersion": "cert-manager.io/v1", "kind": "Certificate", "metadata": metadata, "spec": spec}
+        await world.until(lambda: taken(world, manifest), "the newer CRD is served")
+        finding = await told(world, "Unreadable")
+        assert finding["severity"] == "error"
+        assert finding["object"] == f"certificates {world.namespace}/strange"
+        assert finding["sentence"].startswith("it holds what this program cannot read: ")
+        assert finding["fix"] == f"kubectl get certificates --namespace {world.namespace} strange --output yaml"
+        assert any(one["object"] == f"Certificate {world.namespace}/readable" for one in await findings(world))
+    finally:
+        world.plane.call("DELETE", world.path("certificates", "strange"))
+        world.plane.apply(certificates)
+
+
+def taken(world: World, manifest: dict[str, Any]) -> bool:
+    try:
+        world.plane.apply(manifest)
+    except RefusedError:
+        return False
+    return True
