@@ -7,11 +7,12 @@ nobody closes; the warning about it then fails whatever test is running. With th
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.controlplane.fixtures import control_plane, summary
+from tests.controlplane.fixtures import STARTED, control_plane, summary
 
 __all__ = ["control_plane"]
 
@@ -19,6 +20,19 @@ asyncio.set_event_loop(None)
 # No test fails because the machine is busy.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A worker of xdist says whether it had a control plane; who started the workers says it to the user."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["started"] = session.config.stash.get(STARTED, False)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """A worker has ended; one that died says nothing."""
+    if getattr(node, "workeroutput", {}).get("started"):
+        node.config.stash[STARTED] = True
 
 
 @pytest.hookimpl(trylast=True)

@@ -7,6 +7,7 @@ Where it is not built its tests are skipped, and the last lines of the run say s
 from __future__ import annotations
 
 import os
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 import pytest
@@ -40,14 +41,21 @@ def binaries() -> Path:
     return found
 
 
+@contextmanager
+def started(request: pytest.FixtureRequest) -> Iterator[ControlPlane]:
+    """etcd and kube-apiserver for whoever asks, with nothing in them; their logs are kept if a test has failed."""
+    with ControlPlane(binaries(), keep_logs_in=LOGS) as plane:
+        request.config.stash[STARTED] = True
+        yield plane
+        plane.failed |= request.session.testsfailed > 0
+
+
 @pytest.fixture(scope="session")
 def control_plane(request: pytest.FixtureRequest) -> Iterator[ControlPlane]:
     """etcd and kube-apiserver, with the CRDs of both sides and the roles of `deploy/`."""
-    with ControlPlane(binaries(), keep_logs_in=LOGS) as plane:
-        request.config.stash[STARTED] = True
+    with started(request) as plane:
         install(plane)
         yield plane
-        plane.failed |= request.session.testsfailed > 0
 
 
 def install(plane: ControlPlane, cert_manager: str = NEWEST) -> None:

@@ -13,8 +13,7 @@ import pytest
 import pytest_asyncio
 
 from issuer.cli.run import LOOP_FACTORY
-from tests.controlplane.fixtures import LOGS, STARTED, binaries, install
-from tests.controlplane.plane import ControlPlane
+from tests.controlplane.fixtures import install, started
 from tests.e2e.certmanager import CertManager
 from tests.e2e.collector import Collector
 from tests.e2e.controller import Controller
@@ -25,6 +24,8 @@ if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
     from collections.abc import AsyncIterator, Callable, Iterator
 
+    from tests.controlplane.plane import ControlPlane
+
 
 def pytest_asyncio_loop_factories() -> dict[str, Callable[[], AbstractEventLoop]]:
     """The loop factory that `cdn-issuer run` uses, for each test below this folder."""
@@ -34,15 +35,13 @@ def pytest_asyncio_loop_factories() -> dict[str, Callable[[], AbstractEventLoop]
 @pytest.fixture(scope="session")
 def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
     """A cluster in which cert-manager and cdn-issuer are installed and running."""
-    with ControlPlane(binaries(), keep_logs_in=LOGS) as plane, ExitStack() as stack:
-        request.config.stash[STARTED] = True
+    with started(request) as plane, ExitStack() as stack:
         install(plane)
         webhook, certmanager, controller = Webhook(plane), CertManager(plane), Controller(plane)
         for server in (webhook, certmanager, controller):
             stack.callback(server.stop)
             server.start()
         yield Cluster(plane=plane, webhook=webhook, certmanager=certmanager, controller=controller)
-        plane.failed |= request.session.testsfailed > 0
 
 
 @pytest.fixture(scope="module")
@@ -68,8 +67,6 @@ async def world(cluster: Cluster) -> AsyncIterator[World]:
 @pytest.fixture(scope="module")
 def faulty_plane(request: pytest.FixtureRequest) -> Iterator[ControlPlane]:
     """A control plane without cert-manager, for a module whose tests break it."""
-    with ControlPlane(binaries(), keep_logs_in=LOGS) as plane:
+    with started(request) as plane:
         install(plane)
-        request.config.stash[STARTED] = True
         yield plane
-        plane.failed |= request.session.testsfailed > 0

@@ -14,7 +14,7 @@ import pytest
 from issuer.sandbox import objects
 from tests.chart.helm import Helm
 from tests.controlplane import build
-from tests.controlplane.fixtures import LOGS, NAMESPACES, NEWEST, STARTED, binaries
+from tests.controlplane.fixtures import NAMESPACES, NEWEST, started
 from tests.controlplane.plane import ROOT, ControlPlane, documents, path_of
 from tests.controlplane.process import free_port
 from tests.e2e.certmanager import CertManager
@@ -63,8 +63,7 @@ def helm(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 @pytest.fixture(scope="module")
 def cluster(request: pytest.FixtureRequest, helm: Helm) -> Iterator[Cluster]:
     """A cluster with cert-manager, and the chart with nothing but its own values; its pod is not started yet."""
-    with ControlPlane(binaries(), keep_logs_in=LOGS) as plane, ExitStack() as stack:
-        request.config.stash[STARTED] = True
+    with started(request) as plane, ExitStack() as stack:
         operator = (
             build.operator_crds(plane.binaries) / f"monitoring.coreos.com_{plural}.yaml" for plural in MONITORING
         )
@@ -83,7 +82,6 @@ def cluster(request: pytest.FixtureRequest, helm: Helm) -> Iterator[Cluster]:
             stack.callback(server.stop)
             server.start()
         yield Cluster(plane=plane, webhook=webhook, certmanager=certmanager, controller=release)
-        plane.failed |= request.session.testsfailed > 0
 
 
 async def test_the_chart_as_it_is_issues_a_certificate(world: World) -> None:

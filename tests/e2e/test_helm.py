@@ -17,7 +17,7 @@ import yaml
 
 from issuer.sandbox import objects
 from tests.chart.helm import CHART, Helm, HelmError
-from tests.controlplane.fixtures import LOGS, NEWEST, STARTED, binaries
+from tests.controlplane.fixtures import NEWEST, started
 from tests.controlplane.plane import ControlPlane, documents, path_of
 from tests.controlplane.process import free_port
 from tests.e2e.certmanager import CertManager
@@ -44,10 +44,8 @@ def helm(request: pytest.FixtureRequest, tmp_path: Path) -> Helm:
 @pytest.fixture
 def plane(request: pytest.FixtureRequest) -> Iterator[ControlPlane]:
     """A cluster in which nothing is installed yet."""
-    with ControlPlane(binaries(), keep_logs_in=LOGS) as plane:
-        request.config.stash[STARTED] = True
+    with started(request) as plane:
         yield plane
-        plane.failed |= request.session.testsfailed > 0
 
 
 class Release:

@@ -12,8 +12,8 @@ import pytest_asyncio
 
 from issuer.sandbox import objects
 from tests.component.rig import POST
-from tests.controlplane.fixtures import LOGS, NAMESPACES, NEWEST, STARTED, binaries
-from tests.controlplane.plane import ROOT, ControlPlane, documents, path_of
+from tests.controlplane.fixtures import NAMESPACES, NEWEST, binaries, started
+from tests.controlplane.plane import ROOT, documents, path_of
 from tests.e2e.bare import bare, create, speak
 from tests.e2e.outage import add_issuer, outage
 from tests.e2e.world import World
@@ -37,12 +37,10 @@ def crds(side: str) -> list[Manifest]:
 @pytest.fixture(scope="module")
 def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
     """A cluster without any CRD, but with what `deploy/` has."""
-    with ControlPlane(binaries(), keep_logs_in=LOGS) as plane:
-        request.config.stash[STARTED] = True
+    with started(request) as plane:
         plane.apply_all(objects.namespace(name) for name in NAMESPACES)
         plane.apply_all(documents(ROOT / "deploy" / "rbac.yaml"))
         yield bare(plane)
-        plane.failed |= request.session.testsfailed > 0
 
 
 @pytest_asyncio.fixture

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 import pytest_asyncio
 
-from tests.controlplane.fixtures import LOGS, STARTED, binaries, install
-from tests.controlplane.plane import ControlPlane
+from tests.controlplane.fixtures import install, started
 from tests.e2e.certmanager import CertManager
 from tests.e2e.controller import Controller
 from tests.e2e.outage import DUE, RENEWED, add_issuer, fits, key_of, outage, serial_of
@@ -26,8 +25,7 @@ NAMES = tuple(f"site-{number}" for number in range(6))
 @pytest.fixture(scope="module")
 def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
     """A cluster with the old cert-manager and us; its webhook, which asks for the right to approve, is not there."""
-    with ControlPlane(binaries(), keep_logs_in=LOGS) as plane:
-        request.config.stash[STARTED] = True
+    with started(request) as plane:
         install(plane, OLD)
         certmanager, controller = CertManager(plane, old=True), Controller(plane)
         try:
@@ -37,7 +35,6 @@ def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
         finally:
             controller.stop()
             certmanager.stop()
-        plane.failed |= request.session.testsfailed > 0
 
 
 @pytest_asyncio.fixture

@@ -19,8 +19,7 @@ from issuer.controllers.certificatesigningrequests import RULES
 from issuer.sandbox import objects
 from issuer.sandbox.cluster import Fault
 from tests.component.rig import POST
-from tests.controlplane.fixtures import LOGS, STARTED, binaries, install
-from tests.controlplane.plane import ControlPlane
+from tests.controlplane.fixtures import install, started
 from tests.controlplane.proxy import Proxy
 from tests.e2e.bare import bare, create, speak
 from tests.e2e.controller import Controller
@@ -58,11 +57,9 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="module")
 def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
     """A cluster in which all is installed and nothing runs."""
-    with ControlPlane(binaries(), keep_logs_in=LOGS) as plane:
-        request.config.stash[STARTED] = True
+    with started(request) as plane:
         install(plane)
         yield bare(plane)
-        plane.failed |= request.session.testsfailed > 0
 
 
 @pytest_asyncio.fixture

@@ -15,8 +15,7 @@ from cryptography import x509
 
 from issuer.sandbox import objects
 from tests.component.rig import POST
-from tests.controlplane.fixtures import LOGS, STARTED, binaries, install
-from tests.controlplane.plane import ControlPlane
+from tests.controlplane.fixtures import install, started
 from tests.e2e.bare import bare, create, fail, owned, speak
 from tests.e2e.outage import add_issuer, message_of, outage
 from tests.e2e.world import World
@@ -41,8 +40,7 @@ NEW_NAMES = pytest.mark.parametrize("release", ["1.13.6"], indirect=True)
 @pytest.fixture(scope="module", params=["1.9.1", "1.13.6"])
 def release(request: pytest.FixtureRequest) -> Iterator[tuple[str, Cluster]]:
     """A cluster with the CRDs of an older cert-manager, and our controller."""
-    with ControlPlane(binaries(), keep_logs_in=LOGS) as plane:
-        request.config.stash[STARTED] = True
+    with started(request) as plane:
         install(plane, request.param)
         cluster = bare(plane)
         try:
@@ -50,7 +48,6 @@ def release(request: pytest.FixtureRequest) -> Iterator[tuple[str, Cluster]]:
             yield request.param, cluster
         finally:
             cluster.controller.stop()
-        plane.failed |= request.session.testsfailed > 0
 
 
 @pytest_asyncio.fixture

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import pytest_asyncio
 
-from tests.controlplane.fixtures import LOGS, STARTED, binaries, install
-from tests.controlplane.plane import MERGE, ROOT, ControlPlane, RefusedError, documents, path_of
+from tests.controlplane.fixtures import install, started
+from tests.controlplane.plane import MERGE, ROOT, RefusedError, documents, path_of
 from tests.e2e.bare import bare
 from tests.e2e.controller import ACCOUNT, NAMESPACE, QUICK, Controller
 from tests.e2e.inspecting import findings, told
@@ -25,11 +25,9 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="module")
 def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
     """A cluster in which all is installed and nothing runs."""
-    with ControlPlane(binaries(), keep_logs_in=LOGS) as plane:
-        request.config.stash[STARTED] = True
+    with started(request) as plane:
         install(plane)
         yield bare(plane)
-        plane.failed |= request.session.testsfailed > 0
 
 
 @pytest_asyncio.fixture
