@@ -91,7 +91,7 @@ class FailbackController:
         """UID of the request that a Certificate has: loop time before which it is not looked at again."""
         self._left: Counter[tuple[IssuerId, str]] = Counter()
         self._news = asyncio.Event()
-        self._draining = False
+        self._is_stopping = False
         self._working = asyncio.Lock()
         self.chores = (Chore("failback", self.look, LOOK_EVERY),)
         topics.subscribe(IssuerChanged, self._issuer_changed)
@@ -110,7 +110,7 @@ class FailbackController:
 
     async def run(self) -> None:
         """Start issuances until drained."""
-        while not self._draining:
+        while not self._is_stopping:
             self._news.clear()
             for issuer in list(self._lines):
                 try:
@@ -128,7 +128,7 @@ class FailbackController:
 
     async def drain(self, grace: float) -> None:
         """Start nothing more, and let what is under way end."""
-        self._draining = True
+        self._is_stopping = True
         self._news.set()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(grace), self._working:
@@ -211,7 +211,7 @@ class FailbackController:
     async def _serve(self, issuer: IssuerId) -> None:
         """Start the issuance of the first of a line that can be started, if its time has come."""
         line = self._lines.get(issuer, [])  # a look may have replaced them meanwhile
-        while line and not self._draining and _loop_time() >= self._next.get(issuer, 0.0):
+        while line and not self._is_stopping and _loop_time() >= self._next.get(issuer, 0.0):
             due = line.pop(0)
             entry = self._book.find(issuer)
             if entry is None or entry.plan is None or not _is_asked(entry):

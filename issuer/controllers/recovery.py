@@ -93,7 +93,7 @@ class RecoveryController:
         self._backlog = Backlog()
         self._repeats = Repeats(_loop_time)
         self._news = asyncio.Event()
-        self._started = self._draining = False
+        self._started = self._is_stopping = False
         self._working = asyncio.Lock()
         self.informers: tuple[Informer[Any], ...] = (requests,)
         requests.add_handler(self.observe)
@@ -111,7 +111,7 @@ class RecoveryController:
 
     async def run(self) -> None:
         """Renew until drained."""
-        while not self._draining:
+        while not self._is_stopping:
             self._news.clear()
             for line in self._backlog.lines():
                 try:
@@ -128,7 +128,7 @@ class RecoveryController:
 
     async def drain(self, grace: float) -> None:
         """Begin no renewal more, and let the one that is under way end."""
-        self._draining = True
+        self._is_stopping = True
         self._news.set()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(grace), self._working:
@@ -175,7 +175,7 @@ class RecoveryController:
     async def _serve(self, line: Line) -> None:
         """Renew the one of a line whose turn it is, if anybody's."""
         recovery = self._recovery(line)
-        if recovery is None or self._draining:
+        if recovery is None or self._is_stopping:
             return
         unknown = [one for one in self._backlog.waiting(line) if not one.is_known and one.due <= _loop_time()]
         for first in range(0, min(len(unknown), MOST_ASKED), AT_A_TIME):

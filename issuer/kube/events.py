@@ -99,7 +99,7 @@ class EventRecorder:
         self._told: dict[str, float] = {}
         self._wake = asyncio.Event()
         self._workers = 0
-        self._draining = False
+        self._is_stopping = False
         self._ended = False
 
     def emit(self, regarding: ObjectReference, type_: EventType, reason: str, message: str, *, once: str = "") -> None:
@@ -146,7 +146,7 @@ class EventRecorder:
 
     async def drain(self, grace: float) -> None:
         """Write all that waits, counts included, for at most `grace` seconds; what is left then is given up."""
-        self._draining = True
+        self._is_stopping = True
         self._wake.set()
         try:
             async with asyncio.timeout(grace), asyncio.TaskGroup() as tasks:
@@ -182,7 +182,7 @@ class EventRecorder:
                 self._release(series.regarding.who)
             return
         self._wake.clear()
-        wait = self._waiting[0][0] - self._monotonic() if self._waiting and not self._draining else None
+        wait = self._waiting[0][0] - self._monotonic() if self._waiting and not self._is_stopping else None
         try:
             async with asyncio.timeout(wait):
                 await self._wake.wait()
@@ -197,7 +197,7 @@ class EventRecorder:
     def _take(self) -> Series | None:
         """The next one that is due; those of an object that is being written about are held until that is done."""
         clock = self._monotonic()
-        while self._waiting and (self._draining or self._waiting[0][0] <= clock):
+        while self._waiting and (self._is_stopping or self._waiting[0][0] <= clock):
             entry = heapq.heappop(self._waiting)
             series = entry[2]
             who = series.regarding.who

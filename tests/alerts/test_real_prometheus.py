@@ -14,8 +14,8 @@ import pytest
 import yaml
 
 from issuer.cli.run import LOOP_FACTORY
-from tests.alerts import dashboard
 from tests.alerts.outage import MISTAKES, NO_LEADER, PLAYED, Marks, play
+from tests.alerts.panels import ROWS
 from tests.alerts.prometheus import RULES, SCRAPE, Prometheus, hurried, installed
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ pytestmark = [
 ]
 
 ALERTS = [rule for group in yaml.safe_load(RULES.read_text())["groups"] for rule in group["rules"]]
-PANELS = {f"{row} / {panel.title}": panel for row, panels in dashboard.ROWS.items() for panel in panels}
+PANELS = {f"{row} / {panel.title}": panel for row, panels in ROWS.items() for panel in panels}
 SELECTOR = re.compile(r"\b(?:cdn_issuer_|process_)\w+(?:\{[^}]*\})?|\bALERTS\{[^}]*\}")
 
 
