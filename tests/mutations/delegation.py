@@ -16,6 +16,13 @@ _PROGRESS_TESTS: Final = ("unit/signing/test_engine_in_progress.py",)
 
 MUTATIONS: Final = (
     Mutation(
+        "an issuer of cert-manager's that has said nothing yet is taken for ready",
+        _PORT,
+        "        if ready is None and ref.group == GROUP:\n",
+        "        if False:\n",
+        _PORT_TESTS,
+    ),
+    Mutation(
         "a request that somebody else made under the name of a child is taken for it",
         _REF,
         "return has_owner and child.issuer_ref == ref",

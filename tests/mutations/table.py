@@ -12,6 +12,7 @@ from tests.mutations import (
     delegation,
     kube,
     ledger,
+    limits,
     messages,
     observe,
     passes,
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 MUTATIONS: Final[tuple[Mutation, ...]] = (
     *ledger.MUTATIONS,
     *accounts.MUTATIONS,
+    *limits.MUTATIONS,
     *passes.MUTATIONS,
     *authorities.MUTATIONS,
     *controllers.MUTATIONS,

@@ -101,7 +101,7 @@ async def test_the_first_failure_since_it_signed_is_told_and_no_other(fault: Ste
     for number in range(4):
         await machine.sign(order(f"u{number}"), plan, deadline=3600)
         told.append(len(heard.failing_accounts))
-        await asyncio.sleep(2)
+        await asyncio.sleep(TELL_EVERY)
     assert told == [0, 1, 1, 1]
 
 
