@@ -37,11 +37,13 @@ class FoundIssuer:
         problem: what keeps it from signing; empty if nothing is known to.
         message: the problem for a person, with what to do about it.
         is_namespaced: there is one of that name in each namespace, or may be.
+        doubt: why it may not be ready, for a person; it is asked all the same.
     """
 
     problem: Literal["", "IssuerNotFound", "IssuerNotReady"] = ""
     message: str = ""
     is_namespaced: bool = False
+    doubt: str = ""
 
 
 class Delegation(Protocol):

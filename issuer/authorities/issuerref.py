@@ -152,6 +152,7 @@ class IssuerRefAuthority:
             delegation=delegation,
             context=context,
             spent=self._spent,
+            doubt=found.doubt,
         )
 
     async def aclose(self) -> None:
@@ -171,6 +172,7 @@ class IssuerRefSession:
         delegation: asks it.
         context: for the clock.
         spent: UIDs of children whose certificate was handed out. One that is met again was not good.
+        doubt: why the issuer may not be ready after all; empty if nothing is known against it.
     """
 
     authority: str
@@ -181,6 +183,7 @@ class IssuerRefSession:
     delegation: Delegation = field(repr=False)
     context: AuthorityContext = field(repr=False)
     spent: OrderedDict[str, None] = field(repr=False)
+    doubt: str = ""
 
     @property
     def roots(self) -> bytes:
@@ -232,8 +235,14 @@ class IssuerRefSession:
     async def revoke(self, handle: str, timeouts: CallTimeouts) -> None:
         """cert-manager has no way to revoke what an issuer has signed."""
 
-    async def check(self, timeouts: CallTimeouts) -> None:
-        """Whether it is ready was seen when the session was opened."""
+    async def check(self, timeouts: CallTimeouts) -> None:  # noqa: ARG002 - no call to a provider
+        """Whether it is ready was seen when the session was opened.
+
+        Raises:
+            Unavailable: it has not said so yet. It is asked all the same, and looked at again soon.
+        """
+        if self.doubt:
+            raise Unavailable(self.authority, self.doubt)
 
     async def _require(self, namespace: str) -> None:
         """Raises UnavailableHere: the issuer of this namespace is not there, or not ready."""

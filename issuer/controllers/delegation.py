@@ -184,12 +184,10 @@ class ClusterDelegation:
         if ready is not None and ready.status == FALSE:
             message = f"{what}{where} is not ready: {ready.message or ready.reason}"
             return FoundIssuer("IssuerNotReady", message, resource.namespaced)
-        if ready is None and ref.group == GROUP:
-            # cert-manager says of each of its issuers whether it is ready; of others nobody knows whether they ever do.
-            return FoundIssuer(
-                "IssuerNotReady", f"{what}{where} has not said yet that it is ready", resource.namespaced
-            )
-        return FoundIssuer(is_namespaced=resource.namespaced)
+        # cert-manager says of each of its issuers whether it is ready; of others nobody knows whether they ever do.
+        # What is asked of one that was made just now waits for it.
+        doubt = f"{what}{where} has not said yet that it is ready" if ready is None and ref.group == GROUP else ""
+        return FoundIssuer(is_namespaced=resource.namespaced, doubt=doubt)
 
     async def _resource(self, ref: IssuerRef) -> Resource | _Missing:
         """Where issuers of a kind are."""

@@ -26,7 +26,7 @@ from issuer.authorities.errors import AuthorityError, InProgress, RateLimited, U
 from issuer.pki.verify import UntrustedError, WrongCertificateError
 from issuer.signing.budget import LEAST
 from issuer.signing.calls import observed, open_session, read_roots
-from issuer.signing.failures import NotAsked, TooSlow, Untrusted, WrongCertificate
+from issuer.signing.failures import CutOff, NotAsked, TooSlow, Untrusted, WrongCertificate
 from issuer.signing.limits import Priority, SentAwayError
 from issuer.signing.permit import call_timeouts, permit
 
@@ -100,7 +100,7 @@ async def ask(
     except AuthorityError as error:
         if found := await turn.look_before_failover(error):
             return found
-        raise
+        raise turn.telling(error) from None
     raise AssertionError("the loop returns or raises")
 
 
@@ -182,12 +182,17 @@ class Turn:
         except NotAsked as error:
             raise self._last or error from None
         except AuthorityError as error:
-            self._last = error
+            self._last = self.telling(error)
             if isinstance(error, Unauthorized) and not self._has_reread:
                 self._has_reread = True
                 await self._read_credential(fresh=True)
                 self._has_new_credential = self._account is not refused
             raise
+
+    def telling(self, error: AuthorityError) -> AuthorityError:
+        """The failure that says why: an attempt before, if this one was cut off by the deadline right away."""
+        is_short = isinstance(error, CutOff) and error.is_short
+        return self._last if is_short and self._last is not None and self._last.cause == error.cause else error
 
     @property
     def is_suspected(self) -> bool:

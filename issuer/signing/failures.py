@@ -108,7 +108,10 @@ class CutOff(Unavailable):
 
     Attributes:
         after: seconds it was given.
+        is_short: that was too little to say anything of the authority, since the deadline was near.
     """
+
+    is_short = False
 
     def __init__(self, authority: str, *, ambiguous: bool, after: float) -> None:
         super().__init__(authority, f"no answer within {human(after)}", ambiguous=ambiguous)

@@ -219,6 +219,7 @@ class Permit:
             counts = error.counts
             if isinstance(error, CutOff):
                 counts = self._budget.is_fair(error.after)
+                error.is_short = not counts
             elif isinstance(error, WrongCertificate):
                 counts = account.is_first_wrong(self._uid)
             (admission.failed if counts else admission.release)()

@@ -13,7 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from issuer.signing.failures import NoTime
+from issuer.signing.failures import CutOff, NoTime
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -123,13 +123,15 @@ class NotIssued:
     accepted: InProgress | None = None
 
     def after(self, before: NotIssued | None) -> NotIssued:
-        """This go, told with what an authority came to in the one before, where now it had no time for a call.
+        """This go, told with what an authority came to in the one before, where now it had too little time for a call.
 
-        That there was no time is so for every request at its deadline; a person asks why there was a deadline to meet.
+        That there was too little is so for every request at its deadline; a person asks why there was one to meet.
         """
         known = {failure.authority: failure for failure in before.failures} if before else {}
-        told = tuple(
-            known.get(one.authority, one) if isinstance(one, NoTime) and one.last is None else one
-            for one in self.failures
-        )
+        told = tuple(known.get(one.authority, one) if _had_no_time(one) else one for one in self.failures)
         return replace(self, failures=told)
+
+
+def _had_no_time(failure: AuthorityError) -> bool:
+    """Whether it says nothing of the authority: no call went out, or one that could hardly have ended."""
+    return (isinstance(failure, NoTime) and failure.last is None) or (isinstance(failure, CutOff) and failure.is_short)

@@ -18,8 +18,8 @@ MUTATIONS: Final = (
     Mutation(
         "an issuer of cert-manager's that has said nothing yet is taken for ready",
         _PORT,
-        "        if ready is None and ref.group == GROUP:\n",
-        "        if False:\n",
+        "if ready is None and ref.group == GROUP else",
+        "if False else",
         _PORT_TESTS,
     ),
     Mutation(

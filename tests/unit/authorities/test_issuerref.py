@@ -324,6 +324,15 @@ async def test_what_the_api_server_refuses(error: Exception, kind: type[Authorit
     assert says in (await failure(session, kind)).message
 
 
+async def test_one_that_has_not_said_that_it_is_ready_is_asked_and_its_check_says_so() -> None:
+    cluster = Cluster(issuers={"shop": FoundIssuer(is_namespaced=True, doubt="le has not said yet")})
+    session = await authority(cluster).session()
+    with pytest.raises(Unavailable, match="le has not said yet"):
+        await session.check(TIMEOUTS)
+    with pytest.raises(InProgress):
+        await session.sign(ORDER, TIMEOUTS)
+
+
 @pytest.mark.parametrize("state", ["IssuerNotFound", "IssuerNotReady"])
 async def test_an_issuer_that_is_not_there_or_not_ready_is_not_asked(state: Any) -> None:
     cluster = Cluster(issuers={"shop": FoundIssuer(state, "le is away", is_namespaced=True)})

@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 
 from issuer.authorities.errors import Unavailable
-from issuer.signing.failures import NoTime
+from issuer.signing.failures import CutOff, NoTime
 from issuer.signing.plan import Issued, NotIssued
 from tests.unit.signing.signing_case import (
     FakeAuthority,
@@ -102,6 +102,38 @@ async def test_at_the_deadline_a_go_without_time_for_a_call_tells_what_the_autho
     assert [str(failure) for failure in told.failures] == [str(failure) for failure in before.failures]
     assert told.attempted is last.attempted
     assert last.after(None) == last
+
+
+async def test_an_attempt_that_the_deadline_ends_at_once_does_not_hide_the_one_before() -> None:
+    edge = FakeAuthority(Provider("edge", default=Step("hang")).will("ok", "http500"))
+    plan, machine = plan_of(planned(edge, common(attempt="60s", turn="2m", backoff=("1ms", "1ms")))), engine()
+    await machine.sign(order("quick"), plan, deadline=3600)
+    outcome = await machine.sign(order(), plan, deadline=clock() + 3)
+    assert isinstance(outcome, NotIssued)
+    assert edge.provider.count("sign") == 3
+    assert [failure.message for failure in outcome.failures] == ["server error"]
+
+
+async def test_a_go_that_the_deadline_ends_at_once_does_not_hide_the_one_before() -> None:
+    edge = FakeAuthority(Provider("edge", default=Step("hang")).will("ok", "http500"))
+    plan, machine = plan_of(planned(edge, common(attempt="60s", turn="2m", attempts=1))), engine()
+    await machine.sign(order("quick"), plan, deadline=3600)
+    before = await machine.sign(order(), plan, deadline=3600)
+    last = await machine.sign(order(), plan, deadline=clock() + 3)
+    assert isinstance(before, NotIssued)
+    assert isinstance(last, NotIssued)
+    assert isinstance(last.failures[0], CutOff)
+    assert [failure.message for failure in last.after(before).failures] == ["server error"]
+
+
+async def test_a_call_that_had_a_fair_chance_is_told_whatever_was_before() -> None:
+    edge = FakeAuthority(Provider("edge", default=Step("hang")).will("http500"))
+    plan, machine = plan_of(planned(edge, common(attempt="20s", turn="2m", attempts=1))), engine()
+    before = await machine.sign(order(), plan, deadline=3600)
+    last = await machine.sign(order(), plan, deadline=3600)
+    assert isinstance(before, NotIssued)
+    assert isinstance(last, NotIssued)
+    assert [failure.message for failure in last.after(before).failures] == ["no answer within 20s"]
 
 
 async def test_what_the_account_knows_of_is_told_rather_than_what_a_request_has_met_before() -> None:
