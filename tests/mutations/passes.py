@@ -10,6 +10,7 @@ _FAILOVER: Final = "issuer/signing/failover.py"
 _ATTEMPT: Final = "issuer/signing/attempt.py"
 _CALLS: Final = "issuer/signing/calls.py"
 _CLEANUP: Final = "issuer/signing/cleanup.py"
+_PLAN: Final = "issuer/signing/plan.py"
 
 _FAILOVER_TESTS: Final = ("unit/signing/test_engine_failover.py",)
 _VERDICTS: Final = ("unit/signing/test_engine_verdicts.py",)
@@ -18,9 +19,31 @@ _BREAKER: Final = ("unit/signing/test_engine_breaker.py",)
 _CREDENTIALS: Final = ("unit/signing/test_engine_credentials.py",)
 _IN_PROGRESS: Final = ("unit/signing/test_engine_in_progress.py",)
 _SUSPECTS: Final = ("unit/signing/test_engine_suspects.py",)
+_TIME: Final = ("unit/signing/test_engine_time.py",)
 _CLEANUP_TESTS: Final = ("unit/signing/test_engine_cleanup.py",)
 
 MUTATIONS: Final = (
+    Mutation(
+        "an attempt that the deadline ends at once hides the one before",
+        _ATTEMPT,
+        old="        raise turn.telling(error) from None\n",
+        new="        raise\n",
+        tests=_TIME,
+    ),
+    Mutation(
+        "a go that the deadline ends at once hides the one before",
+        _PLAN,
+        old=" or (isinstance(failure, CutOff) and failure.is_short)\n",
+        new="\n",
+        tests=_TIME,
+    ),
+    Mutation(
+        "a call that had a fair chance is told as the failure before it",
+        _PLAN,
+        old="(isinstance(failure, CutOff) and failure.is_short)\n",
+        new="isinstance(failure, CutOff)\n",
+        tests=_TIME,
+    ),
     Mutation(
         "a later one's refusal ends the request while the first is merely down",
         _FAILOVER,
