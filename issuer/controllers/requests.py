@@ -19,15 +19,7 @@ from typing import TYPE_CHECKING, Final
 from issuer.controllers.agenda import LATEST, OVER, Agenda, Result
 from issuer.controllers.approval import ApprovalWatch
 from issuer.controllers.census import measures
-from issuer.controllers.decision import (
-    AwaitApproval,
-    Fail,
-    Issue,
-    Leave,
-    Pend,
-    Sign,
-    decide,
-)
+from issuer.controllers.decision import AwaitApproval, Fail, Issue, Leave, Pend, Sign, decide
 from issuer.controllers.delivery import Delivery, perhaps_applied
 from issuer.controllers.issuercache import IssuerId
 from issuer.controllers.manager import Chore, StoppingError
