@@ -6,11 +6,10 @@ import os
 import subprocess
 from typing import TYPE_CHECKING, Any, Final
 
-import pytest
 import yaml
 
 from tests.controlplane import build
-from tests.controlplane.fixtures import REQUIRED
+from tests.controlplane.fixtures import tool
 from tests.controlplane.plane import ROOT
 
 if TYPE_CHECKING:
@@ -48,13 +47,7 @@ class Helm:
     @classmethod
     def required(cls, name: str, home: Path) -> Helm:
         """`helm3` or `helm4`; the test that asks is skipped, or fails, where it is not built."""
-        found = cls.built(name, home)
-        if found is None:
-            message = "Helm is not built: run `make control-plane`"
-            if os.environ.get(REQUIRED):
-                pytest.fail(message, pytrace=False)
-            pytest.skip(message)
-        return found
+        return cls(tool(name), home)
 
     def run(self, *arguments: str | Path) -> str:
         """What it prints.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NoReturn
 
 import pytest
 
@@ -33,12 +33,19 @@ def binaries() -> Path:
         found = build.find()
     except build.BuildError as error:
         pytest.fail(str(error), pytrace=False)
-    if found is None:
-        message = "the control plane is not built: run `make control-plane`"
-        if os.environ.get(REQUIRED):
-            pytest.fail(message, pytrace=False)
-        pytest.skip(message)
-    return found
+    return found or _missing("the control plane")
+
+
+def tool(name: str) -> Path:
+    """One of `build.TOOLS`; the test that asks is skipped, or fails, where it is not built."""
+    return build.find_tool(name) or _missing(name)
+
+
+def _missing(what: str) -> NoReturn:
+    message = f"{what} is not built: run `make control-plane`"
+    if os.environ.get(REQUIRED):
+        pytest.fail(message, pytrace=False)
+    pytest.skip(message)
 
 
 @contextmanager

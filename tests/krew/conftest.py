@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from tests.controlplane import build
-from tests.controlplane.fixtures import REQUIRED
+from tests.controlplane.fixtures import tool
 from tests.controlplane.plane import ROOT
 from tests.e2e.kubectl import BINARY
 
@@ -119,13 +118,7 @@ def archive(dist: Path) -> Path:
 @pytest.fixture(scope="session")
 def krew() -> Path:
     """The real krew; the test that asks is skipped, or fails, where it is not built."""
-    found = build.find_tool("krew")
-    if found is None:
-        message = "krew is not built: run `make control-plane`"
-        if os.environ.get(REQUIRED):
-            pytest.fail(message, pytrace=False)
-        pytest.skip(message)
-    return found
+    return tool("krew")
 
 
 @pytest.fixture(scope="session")
