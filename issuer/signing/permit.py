@@ -215,13 +215,14 @@ class Permit:
         if admission.told or isinstance(error, NotAsked | Untrusted):
             return
         if isinstance(error, Unavailable):
-            account.failed(error)
             counts = error.counts
             if isinstance(error, CutOff):
                 counts = self._budget.is_fair(error.after)
                 error.is_short = not counts
             elif isinstance(error, WrongCertificate):
                 counts = account.is_first_wrong(self._uid)
+            if not (isinstance(error, CutOff) and error.is_short):
+                account.failed(error)
             (admission.failed if counts else admission.release)()
         elif isinstance(error, RateLimited):
             account.limited(error.retry_after)

@@ -114,6 +114,18 @@ async def test_an_attempt_that_the_deadline_ends_at_once_does_not_hide_the_one_b
     assert [failure.message for failure in outcome.failures] == ["server error"]
 
 
+async def test_an_attempt_that_the_deadline_ends_at_once_is_no_trouble_of_the_authority() -> None:
+    edge = FakeAuthority(Provider("edge", default=Step("hang")).will("ok"))
+    plan, machine = plan_of(planned(edge, common(attempt="60s", turn="2m", attempts=1))), engine()
+    await machine.sign(order("quick"), plan, deadline=3600)
+    await machine.sign(order(), plan, deadline=clock() + 3)
+    (health,) = machine.states(plan)
+    assert (health.state, health.last_failure) == ("Available", None)
+    await machine.sign(order(), plan, deadline=3600)
+    (health,) = machine.states(plan)
+    assert (health.state, health.message) == ("Degraded", "no answer within 1m")
+
+
 async def test_a_go_that_the_deadline_ends_at_once_does_not_hide_the_one_before() -> None:
     edge = FakeAuthority(Provider("edge", default=Step("hang")).will("ok", "http500"))
     plan, machine = plan_of(planned(edge, common(attempt="60s", turn="2m", attempts=1))), engine()
