@@ -46,8 +46,9 @@ FADING: Final = 0.8
 """Share of what calls used to take that stays when one takes less."""
 _TICK: Final = 0.001
 """Seconds; a rate limit that lasts less than this is over, because timers of the event loop are no more exact."""
-TELL_EVERY: Final = 10.0
-"""Seconds between two times that its issuers are told of a first failure: failing every other call is no news."""
+TELL_EVERY: Final = 60.0
+"""Seconds between two times that its issuers are told of a first failure: each writes its status then, and one account
+may serve hundreds. Failing every other call is no news."""
 _PROBE_GUESS: Final = 5.0
 """Seconds until it is worth looking again while somebody else's probe is under way; its success wakes us sooner."""
 _MOST_WRONG: Final = 1000
