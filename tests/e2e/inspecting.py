@@ -39,8 +39,15 @@ async def findings(world: World, *about: str, kubeconfig: Path | None = None) ->
     return told
 
 
-async def told(world: World, code: str, *about: str, kubeconfig: Path | None = None) -> Told:
+async def told(world: World, code: str, *about: str, of: str = "", kubeconfig: Path | None = None) -> Told:
     """Ask the doctor until it says something.
+
+    Args:
+        world: where.
+        code: of the finding.
+        about: what the doctor is asked about.
+        of: how its object begins. A request and its issuer may both have a finding of the same code, the request first.
+        kubeconfig: of somebody else than the admin.
 
     Raises:
         AssertionError: it does not; the text says what it said last.
@@ -49,9 +56,9 @@ async def told(world: World, code: str, *about: str, kubeconfig: Path | None = N
     while True:
         said = await findings(world, *about, kubeconfig=kubeconfig)
         for one in said:
-            if one["code"] == code:
+            if one["code"] == code and one["object"].startswith(of):
                 return one
-        assert asyncio.get_running_loop().time() < deadline, f"{code} is not among {said}\n{world.seen()}"
+        assert asyncio.get_running_loop().time() < deadline, f"{code} {of} is not among {said}\n{world.seen()}"
         await asyncio.sleep(0.5)
 
 

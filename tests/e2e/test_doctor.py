@@ -67,7 +67,7 @@ async def test_a_secret_without_its_key_is_told(world: World) -> None:
 async def test_a_credential_that_is_refused_is_told(world: World) -> None:
     world.plane.apply(objects.secret("cloudflare", world.namespace, {"token": b"yesterday"}))
     await without_waiting(world)
-    finding = await told(world, "CredentialRefused", *SITE)
+    finding = await told(world, "CredentialRefused", *SITE, of="CDNIssuer ")
     assert finding["sentence"].startswith("authority edge: ")
     assert "create secret generic cloudflare" in finding["fix"]
 
@@ -99,7 +99,7 @@ async def test_a_rate_limit_is_told(world: World) -> None:
     await world.issuer()
     world.cdn.faults.set("rate-limited", seconds=600, methods=["POST"])
     world.certificate()
-    finding = await told(world, "RateLimited", *SITE)
+    finding = await told(world, "RateLimited", *SITE, of="CertificateRequest ")
     assert "HTTP 429" in finding["sentence"]
 
 
@@ -262,7 +262,7 @@ async def test_an_issuer_of_the_whole_cluster_is_looked_at_with_its_secret_and_i
     assert await findings(world, "clusterissuer", name) == []
     world.cdn.faults.set("unauthorized")
     world.certificate("late", issuer=name, kind="CDNClusterIssuer", revisionHistoryLimit=2)
-    finding = await told(world, "CredentialRefused", "certificate", "late")
+    finding = await told(world, "CredentialRefused", "certificate", "late", of="CDNClusterIssuer ")
     assert finding["object"] == f"CDNClusterIssuer {name}"
     assert finding["fix"].startswith(f"kubectl create secret generic {name} --namespace cdn-issuer-system ")
     everywhere = await call(world, "doctor", everywhere=True)
@@ -274,7 +274,7 @@ async def test_an_authority_that_is_down_is_told_in_its_own_words(world: World) 
     await world.issuer()
     world.cdn.faults.set("status", status=503, methods=["POST"])
     world.certificate()
-    finding = await told(world, "AuthorityUnavailable", *SITE)
+    finding = await told(world, "AuthorityUnavailable", *SITE, of="CertificateRequest ")
     assert finding["sentence"].startswith("edge: HTTP 503 from ")
     assert "; retrying until 20" in finding["sentence"]
 
