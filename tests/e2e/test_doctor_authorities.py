@@ -56,7 +56,7 @@ def is_approved(request: Manifest) -> bool:
 
 @needs_kubectl
 async def test_a_request_that_was_made_of_another_issuer_and_is_not_approved_is_told_with_the_right(
-    world: World,
+    world: World, tmp_path: Path
 ) -> None:
     world.plane.apply(
         {
@@ -74,6 +74,7 @@ async def test_a_request_that_was_made_of_another_issuer_and_is_not_approved_is_
         ["sh", "-c", finding["fix"]],
         env={
             "PATH": f"{Path(str(BINARY)).parent}:/usr/bin:/bin",
+            "HOME": str(tmp_path),  # kubectl keeps a cache there; without a home, where it is called
             "KUBECONFIG": str(world.plane.kubeconfig("admin", world.plane.admin_token)),
         },
         capture_output=True,

