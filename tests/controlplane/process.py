@@ -124,9 +124,16 @@ class Server:
             raise ServerError(f"{self.command[0]} still runs after {timeout:.0f} s:\n{self.tail()}") from None
 
     def signal(self, number: signal.Signals) -> None:
-        """Send a signal; nothing happens if it has ended."""
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self.pid, number)
+        """Send a signal; nothing happens if it has ended.
+
+        By `Popen`, which looks whether it has: the number of a process that was waited for may be another's by now.
+
+        Raises:
+            ServerError: it was not started.
+        """
+        if self._process is None:
+            raise ServerError(f"{self.command[0]} was not started")
+        self._process.send_signal(number)
 
     def freeze(self) -> None:
         """Stop it where it is: connections stay open and nothing answers."""
