@@ -100,14 +100,7 @@ def request_trouble(request: CertificateRequest, snapshot: Snapshot, *, explaine
     namespace, name = request.metadata.key
     about = title(KIND, namespace, name)
     if request.is_denied or (request.ready and request.ready.reason == REASON_DENIED):
-        said = f": {request.denial}" if request.denial else ""
-        yield Finding(
-            severity=ERROR,
-            code="Denied",
-            object=about,
-            sentence=f"an approver has denied it{said}",
-            fix=f"kubectl describe certificaterequests --namespace {namespace} {name}",
-        )
+        yield denied(request, about, f"kubectl describe certificaterequests --namespace {namespace} {name}")
     elif request.is_finished:
         yield from _ended(request, about)
     elif not request.is_approved:
@@ -127,6 +120,12 @@ def request_trouble(request: CertificateRequest, snapshot: Snapshot, *, explaine
         key = issuer_key(request.issuer_ref, namespace) or IssuerKey(ISSUER_KIND, "", "")
         children = f"--namespace {namespace}"
         yield from pending_trouble(request, about, key, snapshot, children=children, explained=explained)
+
+
+def denied(request: Either, about: str, fix: str) -> Finding:
+    """That an approver has said no, in the approver's words."""
+    said = f": {request.denial}" if request.denial else ""
+    return Finding(severity=ERROR, code="Denied", object=about, sentence=f"an approver has denied it{said}", fix=fix)
 
 
 def pending_trouble(

@@ -15,7 +15,7 @@ from issuer.api.signingrequest import KIND, PLURAL, SIGNERS
 from issuer.inspection.findings import ERROR, NOTE, WARNING, Code, Finding, title
 from issuer.inspection.installation import PODS, controller_is_at_work
 from issuer.inspection.issuers import read_spec
-from issuer.inspection.requests import ENDS, OWN_FAULT, TAKEN_UP, ago, pending_trouble, reference_trouble
+from issuer.inspection.requests import ENDS, OWN_FAULT, TAKEN_UP, ago, denied, pending_trouble, reference_trouble
 from issuer.inspection.snapshot import IssuerKey, issuer_key, lease_key
 
 if TYPE_CHECKING:
@@ -74,14 +74,7 @@ def signing_request_trouble(
     """
     about, name = _title(request), request.metadata.name
     if request.is_denied:
-        said = f": {request.denial}" if request.denial else ""
-        yield Finding(
-            severity=ERROR,
-            code="Denied",
-            object=about,
-            sentence=f"an approver has denied it{said}",
-            fix=f"kubectl describe {PLURAL} {name}",
-        )
+        yield denied(request, about, f"kubectl describe {PLURAL} {name}")
     elif request.is_finished:
         yield from _failed(request, about)
     elif not request.is_approved:
