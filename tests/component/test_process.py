@@ -21,6 +21,7 @@ import aiohttp
 from issuer import __version__
 from issuer.api.request import signer_of
 from tests.component.rig import POST, add_issuer, holder, live, options, request, until
+from tests.controlplane.process import free_port
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -31,13 +32,6 @@ if TYPE_CHECKING:
 
 START = 30.0
 """Seconds that a process may take to start on a busy machine."""
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 class Controller:

@@ -170,10 +170,12 @@ class Server:
 
 
 def free_port() -> int:
-    """A port of loopback that nobody listens on."""
-    offset = (os.getpid() * 7919 + time.monotonic_ns() // 1000) % len(PORTS)
-    for step in range(len(PORTS)):
-        port = PORTS[(offset + step) % len(PORTS)]
+    """A port of loopback that nobody listens on, and that no other worker of xdist is given at the same time."""
+    number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    ports = PORTS[number :: max(number + 1, int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))]
+    offset = (os.getpid() * 7919 + time.monotonic_ns() // 1000) % len(ports)
+    for step in range(len(ports)):
+        port = ports[(offset + step) % len(ports)]
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))
             return port
